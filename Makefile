@@ -1,0 +1,39 @@
+# make setup | test | lint | demo | clean | distclean
+#
+# Every target first sets up what it needs; a second call skips what is done.
+#
+# PYTHON names the interpreter (or environment folder) to start from:
+#   a virtual or conda environment with torch >= 2.6: everything else is installed into
+#     that environment, and its torch is kept;
+#   a system interpreter with torch >= 2.6: .venv is created on top of it and sees it;
+#   anything else: .venv is created from it and gets the tested torch.
+# ARGS is handed to pytest, for example: make test ARGS='tests/losses -k pkd'
+
+PYTHON ?= python3
+INTERPRETER := $(if $(wildcard $(PYTHON)/bin/python),$(PYTHON)/bin/python,$(PYTHON))
+# Sets up the environment, then runs its interpreter with the arguments that follow.
+RUN := $(INTERPRETER) tools/setup_env.py
+ARGS ?=
+
+.PHONY: setup test lint demo clean distclean
+
+setup:
+	@$(RUN)
+
+test:
+	@$(RUN) -m pytest -m 'not slow' $(ARGS)
+
+lint:
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy aerialkd
+
+demo:
+	@$(RUN) tools/demo.py $(ARGS)
+
+clean:
+	rm -rf build dist aerialkd.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -path ./.venv -prune -o -name __pycache__ -type d -print | xargs rm -rf
+
+distclean: clean
+	rm -rf .venv

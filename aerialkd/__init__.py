@@ -1,0 +1,39 @@
+"""Knowledge distillation of small aerial detectors.
+
+Importing the package makes mmdet, mmrotate and mmrazor usable in this process and
+registers everything they and aerialkd have; a config needs nothing else than
+``custom_imports = dict(imports=['aerialkd'])``.
+"""
+
+from aerialkd import compat
+from aerialkd.version import __version__
+
+# Before anything that imports mmrazor.
+compat.adapt()
+
+from aerialkd import (
+    algorithms,
+    connectors,
+    datasets,
+    distillers,
+    engine,
+    evaluation,
+    losses,
+    recorders,
+    structures,
+    visualization,
+)
+
+__all__ = [
+    '__version__',
+    'algorithms',
+    'connectors',
+    'datasets',
+    'distillers',
+    'engine',
+    'evaluation',
+    'losses',
+    'recorders',
+    'structures',
+    'visualization',
+]

@@ -1,0 +1,83 @@
+"""What the command-line tools share: config options, runner, one-line errors."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, DictAction
+
+from aerialkd.errors import AerialKDError, ConfigError
+
+
+def one_line_errors(main: Callable[[], Any]) -> Callable[[], None]:
+    """Print the package's errors as one line and exit with status 2.
+
+    Everything else is a defect and keeps its traceback.
+    """
+
+    @functools.wraps(main)
+    def wrapped() -> None:
+        try:
+            main()
+        except AerialKDError as error:
+            print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
+            sys.exit(2)
+
+    return wrapped
+
+
+def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that MMDetection's train and test tools have in common."""
+    parser.add_argument('--work-dir', help='folder for logs, checkpoints and results')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='settings to override, as key=value; lists as key="[a,b]"',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='job launcher',
+    )
+    # torch.distributed.launch passes --local-rank, older versions --local_rank.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read ``args.config``, apply the overrides and settle the work dir.
+
+    Raises:
+        ConfigError: if the file does not exist or cannot be parsed.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = read_config(args.config)
+    cfg.launcher = args.launcher
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    return cfg
+
+
+def read_config(path: str | Path) -> Config:
+    """Read a config file.
+
+    Raises:
+        ConfigError: if the file does not exist or cannot be parsed.
+    """
+    if not Path(path).is_file():
+        raise ConfigError(f'{path}: no such config file.')
+    try:
+        return Config.fromfile(path)
+    except (SyntaxError, KeyError, AttributeError, FileNotFoundError) as error:
+        raise ConfigError(f'{path}: cannot be read as a config: {error}') from error

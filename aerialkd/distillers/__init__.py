@@ -1,0 +1,5 @@
+"""Which records feed which loss."""
+
+from aerialkd.distillers.detection_distiller import DetectionDistiller
+
+__all__ = ['DetectionDistiller']

@@ -1,0 +1,238 @@
+"""DetectionDistiller: which records of teacher and student feed which loss."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from inspect import signature
+from typing import Any
+
+from mmrazor.models.distillers import ConfigurableDistiller
+from torch import Tensor, nn
+
+from aerialkd.errors import ConfigError
+from aerialkd.recorders import AssignedTargetsRecorder, HeadOutputsRecorder
+from aerialkd.registry import MODELS, TASK_UTILS
+from aerialkd.structures import AssignedTargets, BatchContext
+
+RECORD_KEYS = {'recorder', 'from_student', 'record_idx', 'data_idx', 'levels', 'connector'}
+
+
+@MODELS.register_module()
+class DetectionDistiller(ConfigurableDistiller):
+    """mmrazor's distiller for pyramids: one line a loss, whatever the number of levels.
+
+    ``loss_forward_mappings`` takes three forms, for a loss named ``pkd``:
+
+    - ``pkd='fpn'``: the record ``fpn`` of both models as ``preds_S`` and ``preds_T``;
+    - ``pkd=dict(recorder='fpn', levels=(0, 1, 2, 3), connector='align')``: the same
+      with a choice of levels, and a connector on the student's side
+      (``connector_T`` names one for the teacher's);
+    - mmrazor's own: ``pkd=dict(preds_S=dict(recorder='fpn', from_student=True), ...)``.
+
+    A loss whose ``forward`` has an argument ``batch`` receives the BatchContext. A
+    connector that several losses name for the same record runs once a step.
+
+    Args:
+        recorders: recorders to attach to both models, by name. Types are written
+            without scope and suffix: ``dict(type='ModuleOutputs', source='neck')``;
+            ours are looked up first, then mmrazor's.
+        student_recorders: further recorders for the student alone.
+        teacher_recorders: further recorders for the teacher alone.
+        connectors: trainable pieces by name, or lists of them to be chained.
+        distill_losses: losses by name; logged as ``distill.loss_<name>``.
+        loss_forward_mappings: see above, for each loss.
+        distill_deliveries: mmrazor's deliveries.
+        init_cfg: initialisation of the connectors.
+
+    Raises:
+        ConfigError: if a mapping names a loss, record, connector or argument that does
+            not exist, or a loss has no mapping.
+    """
+
+    def __init__(
+        self,
+        recorders: dict | None = None,
+        student_recorders: dict | None = None,
+        teacher_recorders: dict | None = None,
+        connectors: dict | None = None,
+        distill_losses: dict | None = None,
+        loss_forward_mappings: dict | None = None,
+        distill_deliveries: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(
+            student_recorders=_resolve({**(recorders or {}), **(student_recorders or {})}),
+            teacher_recorders=_resolve({**(recorders or {}), **(teacher_recorders or {})}),
+            distill_deliveries=distill_deliveries,
+            connectors=connectors,
+            distill_losses=_log_names(distill_losses or {}),
+            init_cfg=init_cfg,
+        )
+        mappings = _log_names(loss_forward_mappings or {})
+        self._check_names(mappings)
+        self.loss_forward_mappings = {
+            name: self._expand(name, mapping) for name, mapping in mappings.items()
+        }
+        self._takes_batch = {
+            name
+            for name, loss in self.distill_losses.items()
+            if 'batch' in signature(loss.forward).parameters
+        }
+        self._assignment = AssignedTargetsRecorder() if self._takes_batch else None
+        self._connected: dict[tuple, Any] = {}
+
+    def prepare_from_student(self, model: nn.Module) -> None:
+        """Attach the student's recorders."""
+        super().prepare_from_student(model)
+        head = getattr(model, 'bbox_head', None)
+        if self._assignment is not None and hasattr(head, 'get_targets'):
+            self._assignment.initialize(model)
+            self.student_recorders.recorders['assigned'] = self._assignment
+
+    @property
+    def needs_teacher_head(self) -> bool:
+        """Whether a record lies in the teacher's dense head, which must then run."""
+        return any(
+            isinstance(recorder, HeadOutputsRecorder)
+            or str(getattr(recorder, 'source', '')).startswith('bbox_head')
+            for recorder in self.teacher_recorders.recorders.values()
+        )
+
+    @property
+    def assigned(self) -> AssignedTargets | None:
+        """The student's assigned targets of this step, if they were recorded."""
+        if 'assigned' not in self.student_recorders.recorders:
+            return None
+        return self.student_recorders.get_recorder('assigned').get_record_data()
+
+    def get_record(
+        self,
+        recorder: str,
+        from_student: bool,
+        record_idx: int = 0,
+        data_idx: int | None = None,
+        connector: str | None = None,
+        connector_idx: int | None = None,
+        levels: tuple[int, ...] | None = None,
+    ) -> Any:
+        """Fetch a record, choose levels of it, and pass it through a connector."""
+        key = (recorder, from_student, record_idx, data_idx, levels, connector)
+        if key not in self._connected:
+            data = super().get_record(recorder, from_student, record_idx, data_idx)
+            if levels is not None:
+                data = _choose(recorder, data, levels)
+            self._connected[key] = self.connectors[connector](data) if connector else data
+        data = self._connected[key]
+        return data if connector_idx is None else data[connector_idx]
+
+    def compute_distill_losses(self, batch: BatchContext | None = None) -> dict[str, Tensor]:
+        """Compute every loss from the records of this step."""
+        return {name: self.compute_loss(name, batch) for name in self.loss_forward_mappings}
+
+    def compute_loss(self, name: str, batch: BatchContext | None = None) -> Tensor:
+        """Compute one loss, given by its logged name (``loss_pkd``)."""
+        inputs: dict[str, Any] = {
+            argument: self.get_record(**record)
+            for argument, record in self.loss_forward_mappings[name].items()
+        }
+        if name in self._takes_batch:
+            inputs['batch'] = batch
+        return self.distill_losses[name](**inputs)
+
+    def clear_records(self) -> None:
+        """Drop every record, so that no graph outlives the step."""
+        self._connected.clear()
+        for manager in (self.student_recorders, self.teacher_recorders):
+            for recorder in manager.recorders.values():
+                recorder.reset_data_buffer()
+
+    def _check_names(self, mappings: dict) -> None:
+        losses = set(self.distill_losses)
+        if losses != set(mappings):
+            raise ConfigError(
+                f'distiller: distill_losses has {sorted(losses)}, loss_forward_mappings '
+                f'has {sorted(mappings)}; each loss needs one mapping of the same name.'
+            )
+
+    def _expand(self, name: str, mapping: str | dict) -> dict[str, dict]:
+        """Bring a mapping to mmrazor's form and check every name in it."""
+        if isinstance(mapping, str):
+            mapping = {'recorder': mapping}
+        if 'recorder' in mapping:
+            mapping = dict(_both_sides(mapping))
+        known = signature(self.distill_losses[name].forward).parameters
+        for argument, record in mapping.items():
+            where = f'loss_forward_mappings[{name!r}]'
+            if argument not in known:
+                raise ConfigError(
+                    f'{where}: {type(self.distill_losses[name]).__name__}.forward has no '
+                    f'argument {argument!r}; it has {", ".join(known)}.'
+                )
+            self._check_record(f'{where}[{argument!r}]', record)
+        return mapping
+
+    def _check_record(self, where: str, record: dict) -> None:
+        unknown = set(record) - RECORD_KEYS - {'connector_idx'}
+        if unknown or not {'recorder', 'from_student'} <= set(record):
+            raise ConfigError(
+                f"{where}: needs 'recorder' and 'from_student', knows "
+                f'{sorted(RECORD_KEYS)}, got {sorted(record)}.'
+            )
+        side = 'student' if record['from_student'] else 'teacher'
+        manager = getattr(self, f'{side}_recorders')
+        if record['recorder'] not in manager.recorders:
+            raise ConfigError(
+                f'{where}: no {side} recorder {record["recorder"]!r}; there are '
+                f'{sorted(manager.recorders)}. Add it under recorders.'
+            )
+        connector = record.get('connector')
+        if connector and connector not in self.connectors:
+            raise ConfigError(
+                f'{where}: no connector {connector!r}; there are '
+                f'{sorted(self.connectors)}. Add it under connectors.'
+            )
+
+
+def _both_sides(mapping: dict) -> Iterator[tuple[str, dict]]:
+    """Expand ``dict(recorder=..., connector=...)`` to preds_S and preds_T."""
+    common = {k: v for k, v in mapping.items() if k not in ('connector', 'connector_T')}
+    for argument, from_student, key in (
+        ('preds_S', True, 'connector'),
+        ('preds_T', False, 'connector_T'),
+    ):
+        yield argument, {**common, 'from_student': from_student, 'connector': mapping.get(key)}
+
+
+def _log_names(items: dict) -> dict:
+    """Give names the 'loss' that mmengine needs to add a value to the total."""
+    return {name if 'loss' in name else f'loss_{name}': cfg for name, cfg in items.items()}
+
+
+def _resolve(recorders: dict) -> dict:
+    """Add the scope to recorder types; mmrazor's manager adds the suffix."""
+    resolved = copy.deepcopy(recorders)
+    for name, cfg in resolved.items():
+        kind = cfg['type']
+        if '.' in kind:
+            continue
+        for scope in ('aerialkd', 'mmrazor'):
+            if TASK_UTILS.get(f'{scope}.{kind}Recorder') is not None:
+                cfg['type'] = f'{scope}.{kind}'
+                break
+        else:
+            raise ConfigError(
+                f"recorders[{name!r}]: no recorder type {kind!r}. Ours: 'ModuleOutputs', "
+                "'HeadOutputs', 'AssignedTargets'; mmrazor's are written alike, without "
+                "the suffix 'Recorder'."
+            )
+    return resolved
+
+
+def _choose(recorder: str, data: Any, levels: tuple[int, ...]) -> tuple[Any, ...]:
+    if not isinstance(data, (list, tuple)) or max(levels) >= len(data):
+        have = len(data) if isinstance(data, (list, tuple)) else 'no'
+        raise ConfigError(
+            f'levels={tuple(levels)} of record {recorder!r}: it has {have} levels.'
+        )
+    return tuple(data[level] for level in levels)

@@ -1,0 +1,13 @@
+"""Weights, configs and what else a run needs around the model."""
+
+from aerialkd.engine.model_cfg import model_cfg, student_model_cfg
+from aerialkd.engine.weights import Weights, load_strictly, load_weights, read_checkpoint
+
+__all__ = [
+    'Weights',
+    'load_strictly',
+    'load_weights',
+    'model_cfg',
+    'read_checkpoint',
+    'student_model_cfg',
+]

@@ -1,0 +1,44 @@
+"""The package's exceptions: one small tree, so that tools can catch user mistakes."""
+
+from __future__ import annotations
+
+
+class AerialKDError(Exception):
+    """Base of every error that a user can cause and fix.
+
+    The message says what is wrong, where (file:line or config key), what was
+    found against what was expected, and how to fix it. Command-line tools
+    print it as it is and exit with status 2.
+    """
+
+
+class ConfigError(AerialKDError, ValueError):
+    """A configuration names something that does not exist or does not fit."""
+
+
+class ShapeError(AerialKDError, ValueError):
+    """Tensors whose shapes do not fit together."""
+
+
+class BoxTypeError(AerialKDError, TypeError):
+    """A component was given a box type that it cannot serve."""
+
+
+class RecordError(AerialKDError, RuntimeError):
+    """A record of a forward pass is missing or was altered after recording."""
+
+
+class TeacherError(AerialKDError, RuntimeError):
+    """A teacher that is not what the configuration says it is."""
+
+
+class CheckpointError(AerialKDError, RuntimeError):
+    """A checkpoint file that cannot be read, trusted or matched to a model."""
+
+
+class AnnotationError(AerialKDError, ValueError):
+    """A data set's annotation or image that cannot be used."""
+
+
+class EnvironmentProblem(AerialKDError, ImportError):
+    """A needed package is missing or has a version that cannot work."""

@@ -1,0 +1,52 @@
+"""The contract of a distillation loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from aerialkd.errors import ConfigError, ShapeError
+
+Levels = Tensor | Sequence[Tensor]
+
+
+class DistillLoss(nn.Module):
+    """Base of the distillation losses.
+
+    A subclass defines ``forward(preds_S, preds_T, batch=None)``: each of ``preds_S``
+    and ``preds_T`` is a map (N, C, H, W) or a tuple of levels of such maps; the
+    result is a scalar, summed over levels. A loss that declares ``batch`` receives
+    the :class:`aerialkd.structures.BatchContext` without a mapping in the config.
+
+    Args:
+        loss_weight: factor of the loss in the total.
+    """
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        if loss_weight < 0:
+            raise ConfigError(
+                f'{type(self).__name__}: loss_weight must be at least 0, got {loss_weight}'
+            )
+        self.loss_weight = loss_weight
+
+    def extra_repr(self) -> str:
+        """Show the weight when the model is printed."""
+        return f'loss_weight={self.loss_weight}'
+
+
+def level_pairs(preds_S: Levels, preds_T: Levels) -> list[tuple[Tensor, Tensor]]:
+    """Pair the levels of student and teacher; a single map is one level.
+
+    Raises:
+        ShapeError: if the numbers of levels differ.
+    """
+    students = [preds_S] if isinstance(preds_S, Tensor) else list(preds_S)
+    teachers = [preds_T] if isinstance(preds_T, Tensor) else list(preds_T)
+    if len(students) != len(teachers):
+        raise ShapeError(
+            f'The student has {len(students)} levels, the teacher {len(teachers)}. '
+            "Choose the common ones with 'levels' in loss_forward_mappings."
+        )
+    return list(zip(students, teachers, strict=True))

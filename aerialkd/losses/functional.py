@@ -1,0 +1,70 @@
+"""The mathematics of the distillation losses, as pure functions on tensors.
+
+``s`` is the student's tensor and ``t`` the teacher's, which never receives a
+gradient. Modules in this package only gather inputs and weights.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from aerialkd.errors import ShapeError
+
+STD_EPS = 1e-6  # PKD's official code adds it to the standard deviation
+
+
+def pearson_loss(s: Tensor, t: Tensor) -> Tensor:
+    """PKD: distance of channel-standardised features (Cao et al. 2022, eq. 4).
+
+    Each channel is brought to mean 0 and (unbiased) standard deviation 1 over the
+    batch and all cells; the loss is half the mean squared difference, which is one
+    minus the Pearson correlation, up to the factor of the unbiased deviation.
+
+    A channel that is constant (deviation of at most 1e-6, relative to its mean where
+    that exceeds 1) has no direction: it is
+    standardised to 0 and gives the student no gradient, where dividing by the
+    deviation would multiply it by a million.
+
+    Args:
+        s: student features, (N, C, H, W).
+        t: teacher features, same shape; receives no gradient.
+
+    Returns:
+        Scalar in [0, 2]; (m - 1) / m * (1 - mean channel correlation) for m = N * H * W.
+
+    Raises:
+        ShapeError: if the shapes differ.
+
+    Example:
+        >>> s = torch.randn(2, 3, 8, 8)
+        >>> bool(pearson_loss(s, 5 * s + 1) < 1e-5)
+        True
+    """
+    _same_shape('pearson_loss', s, t)
+    difference = _standardise(s) - _standardise(t.detach())
+    return difference.square().mean() / 2
+
+
+def _standardise(feat: Tensor) -> Tensor:
+    """Channels of (N, C, H, W) with mean 0 and deviation 1; constant ones become 0."""
+    if feat.dtype in (torch.float16, torch.bfloat16):
+        feat = feat.float()  # sums over a batch overflow half precision
+    num = feat.shape[0] * feat.shape[2] * feat.shape[3]
+    mean = feat.mean((0, 2, 3), keepdim=True)
+    centred = feat - mean
+    variance = centred.square().sum((0, 2, 3), keepdim=True) / max(num - 1, 1)
+    # Relative to the mean, because float noise of a constant grows with its value.
+    live = variance > STD_EPS**2 * (1 + mean.square())
+    # sqrt has no finite slope at 0, so that dead channels must not pass through it.
+    deviation = variance.where(live, torch.ones_like(variance)).sqrt() + STD_EPS
+    return centred * live / deviation
+
+
+def _same_shape(name: str, s: Tensor, t: Tensor) -> None:
+    if s.shape != t.shape:
+        raise ShapeError(
+            f'{name}: student {tuple(s.shape)} and teacher {tuple(t.shape)} must have '
+            'the same shape. Different channels need a connector (PyramidAligner), '
+            'different sizes a resize.'
+        )

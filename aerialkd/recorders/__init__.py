@@ -1,0 +1,15 @@
+"""What is kept of a forward pass."""
+
+from aerialkd.recorders.assigned_targets import AssignedTargetsRecorder
+from aerialkd.recorders.module_outputs import (
+    HeadOutputsRecorder,
+    ModuleOutputsRecorder,
+    tensors_of,
+)
+
+__all__ = [
+    'AssignedTargetsRecorder',
+    'HeadOutputsRecorder',
+    'ModuleOutputsRecorder',
+    'tensors_of',
+]

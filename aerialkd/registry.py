@@ -1,0 +1,27 @@
+"""Registries of the package: children of MMEngine's, scope ``aerialkd``.
+
+A config names our components with the scope (``type='aerialkd.PKDLoss'``), so
+that they work under any ``default_scope`` (``mmdet``, ``mmrotate``).
+"""
+
+from mmengine import registry as _root
+from mmengine.registry import Registry
+
+
+def _child(parent: Registry, *locations: str) -> Registry:
+    return Registry(
+        parent.name,
+        parent=parent,
+        scope='aerialkd',
+        locations=[f'aerialkd.{location}' for location in locations],
+    )
+
+
+MODELS = _child(_root.MODELS, 'algorithms', 'connectors', 'distillers', 'losses')
+TASK_UTILS = _child(_root.TASK_UTILS, 'recorders')
+DATASETS = _child(_root.DATASETS, 'datasets')
+TRANSFORMS = _child(_root.TRANSFORMS, 'datasets')
+METRICS = _child(_root.METRICS, 'evaluation')
+HOOKS = _child(_root.HOOKS, 'engine')
+
+__all__ = ['DATASETS', 'HOOKS', 'METRICS', 'MODELS', 'TASK_UTILS', 'TRANSFORMS']

@@ -1,0 +1,7 @@
+"""What is known about a batch: boxes, masks, assigned targets."""
+
+from aerialkd.structures.assigned import AssignedTargets
+from aerialkd.structures.batch_context import BatchContext
+from aerialkd.structures.box_cells import BoxCells, box_cells
+
+__all__ = ['AssignedTargets', 'BatchContext', 'BoxCells', 'box_cells']

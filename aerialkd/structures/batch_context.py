@@ -1,0 +1,160 @@
+"""BatchContext: what a distillation loss may know about the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from mmdet.structures.bbox import get_box_tensor
+from torch import Tensor
+
+from aerialkd.errors import BoxTypeError, RecordError
+from aerialkd.structures.assigned import AssignedTargets
+from aerialkd.structures.box_cells import BoxCells, box_cells
+
+
+class BatchContext:
+    """Boxes, sizes, priors and assigned targets of one training batch.
+
+    A loss whose ``forward`` declares an argument ``batch`` receives it. Boxes keep
+    their own type; a loss that cannot serve it calls :meth:`require_horizontal`.
+
+    Args:
+        data_samples: the batch's samples with ``gt_instances`` (and
+            ``ignored_instances`` where the data set has ignored regions).
+        batch_input_shape: (height, width) of the padded batch in pixels. Masks are
+            drawn against this, never against an image's own size.
+        assigned: the student's assigned targets, when they were recorded.
+
+    Raises:
+        BoxTypeError: if the boxes are neither (n, 4) nor (n, 5), or mixed.
+    """
+
+    def __init__(
+        self,
+        data_samples: Sequence[Any],
+        batch_input_shape: tuple[int, int],
+        assigned: AssignedTargets | None = None,
+    ) -> None:
+        self.data_samples = data_samples
+        self.batch_input_shape = (int(batch_input_shape[0]), int(batch_input_shape[1]))
+        self._assigned = assigned
+        self._cells: dict[tuple[int, int], BoxCells] = {}
+        columns = {boxes.shape[-1] for boxes in self.boxes_list}
+        if not columns <= {4} and not columns <= {5}:
+            raise BoxTypeError(
+                f'BatchContext: gt_instances.bboxes have {sorted(columns)} columns, '
+                'expected 4 (x1, y1, x2, y2) or 5 (cx, cy, w, h, angle) in all images.'
+            )
+
+    @property
+    def num_images(self) -> int:
+        """N, the batch size."""
+        return len(self.data_samples)
+
+    @cached_property
+    def boxes_list(self) -> list[Tensor]:
+        """Boxes of each image, (n, 4) xyxy or (n, 5) cx, cy, w, h, angle, pixels."""
+        samples = self.data_samples
+        return [get_box_tensor(sample.gt_instances.bboxes) for sample in samples]
+
+    @cached_property
+    def ignored_boxes_list(self) -> list[Tensor]:
+        """Boxes of each image's ignored regions, same form as ``boxes_list``."""
+        return [
+            get_box_tensor(sample.ignored_instances.bboxes)
+            if 'ignored_instances' in sample
+            else boxes[:0]
+            for sample, boxes in zip(self.data_samples, self.boxes_list, strict=True)
+        ]
+
+    @cached_property
+    def boxes(self) -> Tensor:
+        """Boxes of the whole batch, (Q, 4) or (Q, 5)."""
+        return torch.cat(self.boxes_list)
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """Classes of the whole batch, (Q,)."""
+        return torch.cat([sample.gt_instances.labels for sample in self.data_samples])
+
+    @cached_property
+    def image_index(self) -> Tensor:
+        """Image of each box, (Q,)."""
+        counts = torch.tensor([len(boxes) for boxes in self.boxes_list])
+        return torch.repeat_interleave(counts).to(self.boxes.device)
+
+    @cached_property
+    def areas(self) -> Tensor:
+        """Area of each box in pixels squared, (Q,)."""
+        if self.is_rotated:
+            return self.boxes[:, 2] * self.boxes[:, 3]
+        return (self.boxes[:, 2:] - self.boxes[:, :2]).prod(-1)
+
+    @cached_property
+    def img_shapes(self) -> Tensor:
+        """(height, width) of each image without padding, (N, 2)."""
+        return torch.tensor([sample.img_shape[:2] for sample in self.data_samples])
+
+    @property
+    def is_rotated(self) -> bool:
+        """Whether the boxes carry an angle."""
+        return self.boxes.shape[-1] == 5
+
+    def require_horizontal(self, who: str) -> None:
+        """Refuse rotated boxes on behalf of a loss that cannot serve them.
+
+        Raises:
+            BoxTypeError: if the boxes are rotated.
+        """
+        if self.is_rotated:
+            raise BoxTypeError(
+                f'{who} serves horizontal boxes (n, 4) only, got rotated boxes (n, 5). '
+                'Use a loss that states support for rotated boxes.'
+            )
+
+    @property
+    def assigned(self) -> AssignedTargets:
+        """The student's assigned targets.
+
+        Raises:
+            RecordError: if the student's head did not yield any.
+        """
+        if self._assigned is None:
+            raise RecordError(
+                'A loss asks for the assigned targets, but none were recorded: the '
+                "student has no 'bbox_head.get_targets', or the head did not call it."
+            )
+        return self._assigned
+
+    @property
+    def priors(self) -> Tensor:
+        """Priors of the student's head, (N, L, 4) or (N, L, 5); see ``assigned``."""
+        return self.assigned.priors
+
+    def cells(self, feat_size: tuple[int, int]) -> BoxCells:
+        """Feature-map cells of every box; see :func:`box_cells`. Computed once."""
+        if feat_size not in self._cells:
+            self._cells[feat_size] = box_cells(
+                self.boxes,
+                self.image_index,
+                self.num_images,
+                feat_size,
+                self.batch_input_shape,
+            )
+        return self._cells[feat_size]
+
+    def rasterize(
+        self,
+        feat_size: tuple[int, int],
+        values: Tensor | None = None,
+        reduce: str = 'amax',
+    ) -> Tensor:
+        """Draw the boxes on a feature map of ``feat_size``; see ``BoxCells.draw``.
+
+        Returns:
+            (N, H, W); without ``values`` the foreground mask of zeros and ones.
+        """
+        return self.cells(feat_size).draw(values, reduce)

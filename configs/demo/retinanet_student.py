@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/models/retinanet_tiny.py',
+    '../_base_/datasets/demo.py',
+    '../_base_/schedules/from_scratch.py',
+    '../_base_/default_runtime.py',
+]

@@ -1,0 +1,5 @@
+_base_ = [
+    '../_base_/pairs/visdrone_mini_retinanet.py',
+    '../_base_/distillers/pkd.py',
+]
+model = dict(distiller=_base_.distiller)

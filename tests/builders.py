@@ -1,0 +1,124 @@
+"""Small detectors and batches that many tests share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
+
+IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+
+
+def retinanet(
+    num_classes: int = 3, width: int = 8, preprocessor: dict | None = None, **backbone: Any
+) -> ConfigDict:
+    """A RetinaNet of a few thousand parameters, ResNet-18 of base width ``width``."""
+    return ConfigDict(
+        type='mmdet.RetinaNet',
+        data_preprocessor=dict(
+            type='mmdet.DetDataPreprocessor',
+            bgr_to_rgb=True,
+            pad_size_divisor=32,
+            **(preprocessor or IMAGENET),
+        ),
+        backbone=dict(
+            type='mmdet.ResNet',
+            depth=18,
+            base_channels=width,
+            stem_channels=width,
+            norm_cfg=dict(type='BN'),
+            **backbone,
+        ),
+        neck=dict(
+            type='mmdet.FPN',
+            in_channels=[width, 2 * width, 4 * width, 8 * width],
+            out_channels=16,
+            start_level=1,
+            num_outs=4,
+            add_extra_convs='on_output',
+        ),
+        bbox_head=dict(
+            type='mmdet.RetinaHead',
+            num_classes=num_classes,
+            in_channels=16,
+            stacked_convs=1,
+            feat_channels=16,
+            anchor_generator=dict(
+                type='mmdet.AnchorGenerator',
+                octave_base_scale=2,
+                scales_per_octave=2,
+                ratios=[0.5, 1.0, 2.0],
+                strides=[8, 16, 32, 64],
+            ),
+            bbox_coder=dict(type='mmdet.DeltaXYWHBBoxCoder'),
+            loss_cls=dict(type='mmdet.FocalLoss', use_sigmoid=True),
+            loss_bbox=dict(type='mmdet.L1Loss'),
+        ),
+        train_cfg=dict(
+            assigner=dict(
+                type='mmdet.MaxIoUAssigner',
+                pos_iou_thr=0.5,
+                neg_iou_thr=0.4,
+                min_pos_iou=0,
+                ignore_iof_thr=0.5,
+            ),
+            sampler=dict(type='mmdet.PseudoSampler'),
+            allowed_border=-1,
+            pos_weight=-1,
+        ),
+        test_cfg=dict(
+            nms_pre=100, score_thr=0.0, nms=dict(type='nms', iou_threshold=0.5), max_per_img=20
+        ),
+    )
+
+
+def pkd_distiller(**overrides: Any) -> ConfigDict:
+    """PKD on all pyramid levels."""
+    cfg = dict(
+        type='aerialkd.DetectionDistiller',
+        recorders=dict(fpn=dict(type='ModuleOutputs', source='neck')),
+        distill_losses=dict(pkd=dict(type='aerialkd.PKDLoss')),
+        loss_forward_mappings=dict(pkd='fpn'),
+    )
+    return ConfigDict({**cfg, **overrides})
+
+
+def distill(**overrides: Any) -> ConfigDict:
+    """The small RetinaNet taught by one of twice its width."""
+    cfg = dict(
+        type='aerialkd.DetectionDistill',
+        architecture=retinanet(),
+        teacher=retinanet(width=16),
+        distiller=pkd_distiller(),
+    )
+    return ConfigDict({**cfg, **overrides})
+
+
+def batch(
+    sizes: tuple[tuple[int, int], ...] = ((64, 96), (80, 64)), boxes: int = 3, seed: int = 0
+) -> dict[str, list]:
+    """Raw images and annotations as a data loader gives them."""
+    rng = np.random.default_rng(seed)
+    inputs, samples = [], []
+    for height, width in sizes:
+        inputs.append(torch.from_numpy(rng.integers(0, 256, (3, height, width), np.uint8)))
+        corner = rng.uniform(0, (width - 24, height - 24), (boxes, 2))
+        xyxy = np.concatenate([corner, corner + rng.uniform(8, 24, (boxes, 2))], 1)
+        sample = DetDataSample(
+            metainfo=dict(
+                img_shape=(height, width), ori_shape=(height, width), scale_factor=(1.0, 1.0)
+            )
+        )
+        sample.gt_instances = InstanceData(
+            bboxes=torch.tensor(xyxy, dtype=torch.float32),
+            labels=torch.from_numpy(rng.integers(0, 3, boxes)),
+        )
+        sample.ignored_instances = InstanceData(
+            bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)
+        )
+        samples.append(sample)
+    return dict(inputs=inputs, data_samples=samples)

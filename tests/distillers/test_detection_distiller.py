@@ -1,0 +1,236 @@
+import pytest
+import torch
+from mmengine.registry import MODELS
+
+from aerialkd.errors import ConfigError, RecordError
+from aerialkd.losses import DistillLoss
+from aerialkd.registry import MODELS as OURS
+from tests.builders import batch, distill, pkd_distiller, retinanet
+
+
+@pytest.fixture
+def context_loss():
+    """A loss that declares ``batch`` and keeps what it was given."""
+
+    @OURS.register_module(force=True)
+    class ContextLoss(DistillLoss):
+        def forward(self, preds_S, preds_T, batch=None):
+            self.given = (preds_S, preds_T, batch)
+            self.assigned = batch.assigned
+            return preds_S[0].sum() * 0
+
+    yield
+    OURS.module_dict.pop('ContextLoss')
+
+
+def run(distiller, **overrides):
+    torch.manual_seed(0)
+    model = MODELS.build(distill(distiller=distiller, **overrides)).train()
+    data = model.data_preprocessor(batch(), True)
+    return model, data, model(**data, mode='loss')
+
+
+def mapping(value, **overrides):
+    return pkd_distiller(loss_forward_mappings=dict(pkd=value), **overrides)
+
+
+def test_short_and_long_mappings_agree():
+    long = dict(
+        preds_S=dict(recorder='fpn', from_student=True),
+        preds_T=dict(recorder='fpn', from_student=False),
+    )
+    values = [
+        run(mapping(value))[2]['distill.loss_pkd'].item()
+        for value in ('fpn', dict(recorder='fpn'), long)
+    ]
+    assert values[0] == values[1] == values[2] > 0
+
+
+def test_levels_choose_a_part_of_the_pyramid():
+    everything = run(mapping('fpn'))[2]['distill.loss_pkd']
+    parts = [
+        run(mapping(dict(recorder='fpn', levels=levels)))[2]['distill.loss_pkd']
+        for levels in ((0, 1), (2, 3))
+    ]
+    assert sum(parts).item() == pytest.approx(everything.item(), rel=1e-5)
+
+
+def test_loss_with_batch_receives_context_and_assignment(context_loss):
+    recorders = dict(head=dict(type='HeadOutputs'))
+    model, data, _ = run(
+        pkd_distiller(
+            recorders=recorders,
+            distill_losses=dict(ctx=dict(type='aerialkd.ContextLoss')),
+            loss_forward_mappings=dict(ctx=dict(recorder='head', data_idx=0)),
+        )
+    )
+    loss = model.distiller.distill_losses['loss_ctx']
+    scores_S, scores_T, context = loss.given
+    assert [level.shape for level in scores_S] == [level.shape for level in scores_T]
+    assert context.batch_input_shape == tuple(data['inputs'].shape[-2:])
+
+    assigned, num_anchors = loss.assigned, 6
+    cells = [level.shape[-2] * level.shape[-1] for level in scores_S]
+    assert assigned.num_level_priors == tuple(num_anchors * cell for cell in cells)
+    assert assigned.labels.shape == (2, sum(assigned.num_level_priors))
+    assert assigned.priors.shape == (*assigned.labels.shape, 4)
+    # Every positive prior overlaps an object of its class by at least min_pos_iou.
+    assert assigned.positive.sum() >= 6
+    assert assigned.avg_factor == assigned.positive.sum()
+    assert model.distiller.assigned is None  # dropped with the step
+
+
+def test_assignment_is_the_students_own_and_not_repeated(context_loss, monkeypatch):
+    distiller = pkd_distiller(
+        distill_losses=dict(ctx=dict(type='aerialkd.ContextLoss')),
+        loss_forward_mappings=dict(ctx='fpn'),
+    )
+    model = MODELS.build(distill(distiller=distiller)).train()
+    calls, head = [], type(model.student.bbox_head)
+    original = head.get_targets
+
+    def counting(self, *args, **kwargs):
+        calls.append(self)
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(head, 'get_targets', counting)
+    data = model.data_preprocessor(batch(), True)
+    losses = model(**data, mode='loss')
+    assert calls == [model.student.bbox_head]
+    assert torch.isfinite(losses['distill.loss_ctx'])
+    assert 'get_targets' not in vars(model.student.bbox_head)  # unwrapped again
+
+
+def test_images_without_boxes_have_no_positives(context_loss):
+    distiller = pkd_distiller(
+        distill_losses=dict(ctx=dict(type='aerialkd.ContextLoss')),
+        loss_forward_mappings=dict(ctx='fpn'),
+    )
+    model = MODELS.build(distill(distiller=distiller)).train()
+    data = model.data_preprocessor(batch(boxes=0), True)
+    loss, _ = model.parse_losses(model(**data, mode='loss'))
+    loss.backward()
+    assigned = model.distiller.distill_losses['loss_ctx'].assigned
+    assert not assigned.positive.any()
+    assert assigned.avg_factor >= 1
+
+
+def test_gfl_targets_have_the_same_form(context_loss):
+    def gfl(width):
+        cfg = retinanet(width=width)
+        cfg.type = 'mmdet.GFL'
+        generator = {
+            **cfg.bbox_head.anchor_generator,
+            'ratios': [1.0],
+            'scales_per_octave': 1,
+        }
+        cfg.bbox_head = dict(
+            type='mmdet.GFLHead',
+            num_classes=3,
+            in_channels=16,
+            feat_channels=16,
+            stacked_convs=1,
+            norm_cfg=dict(type='GN', num_groups=4),
+            anchor_generator=generator,
+            loss_cls=dict(type='mmdet.QualityFocalLoss', use_sigmoid=True),
+            loss_bbox=dict(type='mmdet.GIoULoss'),
+        )
+        cfg.train_cfg.assigner = dict(type='mmdet.ATSSAssigner', topk=9)
+        return cfg
+
+    distiller = pkd_distiller(
+        distill_losses=dict(ctx=dict(type='aerialkd.ContextLoss')),
+        loss_forward_mappings=dict(ctx='fpn'),
+    )
+    model, _, losses = run(distiller, architecture=gfl(8), teacher=gfl(16))
+    assigned = model.distiller.distill_losses['loss_ctx'].assigned
+    assert assigned.labels.shape == assigned.priors.shape[:2]
+    assert assigned.bbox_targets.shape[-1] == 4
+    assert assigned.positive.any()
+    assert 'student.loss_dfl' in losses
+
+
+def test_a_shared_connector_runs_once(monkeypatch):
+    align = dict(
+        type='aerialkd.PyramidAligner', in_channels=16, out_channels=16, num_levels=4
+    )
+    record = dict(recorder='fpn', connector='align')
+    model = MODELS.build(
+        distill(
+            distiller=pkd_distiller(
+                connectors=dict(align=align),
+                distill_losses=dict(
+                    a=dict(type='aerialkd.PKDLoss'), b=dict(type='aerialkd.PKDLoss')
+                ),
+                loss_forward_mappings=dict(a=record, b=record),
+            )
+        )
+    ).train()
+    calls = []
+    model.distiller.connectors['align'].register_forward_hook(lambda *args: calls.append(1))
+    data = model.data_preprocessor(batch(), True)
+    losses = model(**data, mode='loss')
+    assert calls == [1]
+    assert losses['distill.loss_a'] == losses['distill.loss_b']
+    model(**data, mode='loss')
+    assert calls == [1, 1]
+
+
+def test_mmrazor_components_can_be_mixed_in():
+    model, _, losses = run(
+        pkd_distiller(
+            recorders=dict(
+                fpn=dict(type='ModuleOutputs', source='neck'),
+                stem=dict(type='ModuleInputs', source='backbone.layer1'),
+            ),
+            distill_losses=dict(
+                pkd=dict(type='aerialkd.PKDLoss'),
+                cwd=dict(type='mmrazor.ChannelWiseDivergence', tau=1),
+            ),
+            loss_forward_mappings=dict(
+                pkd='fpn',
+                cwd=dict(
+                    preds_S=dict(recorder='fpn', from_student=True, data_idx=0),
+                    preds_T=dict(recorder='fpn', from_student=False, data_idx=0),
+                ),
+            ),
+        )
+    )
+    assert losses['distill.loss_cwd'] > 0
+
+
+@pytest.mark.parametrize(
+    ('distiller', 'message'),
+    [
+        (mapping('neck'), "no student recorder 'neck'; there are \\['fpn'\\]"),
+        (mapping(dict(recorder='fpn', connector='x')), "no connector 'x'"),
+        (mapping(dict(recorder='fpn', level=0)), 'knows .*levels'),
+        (mapping(dict(preds_X=dict(recorder='fpn', from_student=True))), "argument 'preds_X'"),
+        (pkd_distiller(loss_forward_mappings={}), 'each loss needs one mapping'),
+        (
+            pkd_distiller(recorders=dict(fpn=dict(type='Outputs', source='neck'))),
+            "no recorder type 'Outputs'",
+        ),
+        (
+            pkd_distiller(recorders=dict(fpn=dict(type='ModuleOutputs', source='nek'))),
+            "'nek' is not a module of RetinaNet; its parts are: backbone, bbox_head",
+        ),
+    ],
+)
+def test_mistakes_in_the_config_are_named(distiller, message):
+    with pytest.raises(ConfigError, match=message):
+        MODELS.build(distill(distiller=distiller))
+
+
+def test_too_high_a_level_is_named():
+    with pytest.raises(ConfigError, match='it has 4 levels'):
+        run(mapping(dict(recorder='fpn', levels=(0, 4))))
+
+
+def test_in_place_change_behind_a_record_is_noticed():
+    distiller = pkd_distiller(
+        recorders=dict(fpn=dict(type='ModuleOutputs', source='backbone.layer1.0.bn2'))
+    )
+    # ResNet adds the identity to bn2's output in place.
+    with pytest.raises(RecordError, match='changed in place'):
+        run(distiller)

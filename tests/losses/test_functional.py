@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+import torch
+from torch.autograd import gradcheck
+
+from aerialkd.errors import ShapeError
+from aerialkd.losses.functional import pearson_loss
+
+
+def oracle(s, t):
+    """One minus numpy's correlation coefficient, averaged over the channels."""
+    m = s.shape[0] * s.shape[2] * s.shape[3]
+    correlations = [
+        np.corrcoef(s[:, c].ravel(), t[:, c].ravel())[0, 1] for c in range(s.shape[1])
+    ]
+    return (m - 1) / m * (1 - np.mean(correlations))
+
+
+def features(*shape, dtype=torch.float64):
+    return torch.randn(*shape, dtype=dtype)
+
+
+def test_worked_example():
+    # One channel of two cells: standardised to -+1/sqrt(2) and +-1/sqrt(2).
+    s = torch.tensor([[[[0.0, 2.0]]]], dtype=torch.float64)
+    t = torch.tensor([[[[5.0, 1.0]]]], dtype=torch.float64)
+    # mean over both cells of (sqrt(2))^2 / 2 = 1 = (2 - 1) / 2 * (1 - (-1))
+    assert pearson_loss(s, t).item() == pytest.approx(1.0, abs=1e-5)
+    assert pearson_loss(s, -t).item() == pytest.approx(0.0, abs=1e-5)
+
+
+@pytest.mark.parametrize('shape', [(1, 1, 3, 5), (2, 4, 6, 3), (3, 2, 1, 2)])
+def test_matches_correlation_coefficients(shape):
+    s, t = features(*shape), 3 * features(*shape) + 7
+    expected = oracle(s.numpy(), t.numpy())
+    assert pearson_loss(s, t).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_zero_for_the_same_pattern_at_another_scale():
+    t = features(2, 3, 5, 5)
+    assert pearson_loss(4 * t - 2, t).item() == pytest.approx(0, abs=1e-9)
+
+
+def test_gradient():
+    s = features(2, 3, 4, 3).requires_grad_()
+    assert gradcheck(lambda s: pearson_loss(s, features(2, 3, 4, 3) * 0 + TEACHER), (s,))
+
+
+TEACHER = torch.arange(72, dtype=torch.float64).sin().view(2, 3, 4, 3)
+
+
+def test_teacher_gets_no_gradient():
+    s = features(1, 2, 3, 3).requires_grad_()
+    t = features(1, 2, 3, 3).requires_grad_()
+    pearson_loss(s, t).backward()
+    assert s.grad.abs().sum() > 0
+    assert t.grad is None
+
+
+@pytest.mark.parametrize('value', [0.0, 0.1, 100.0, -3e4])
+def test_constant_channels_are_finite_and_give_no_gradient(value):
+    s = torch.full((2, 2, 5, 5), value)
+    s[:, 1] = torch.randn(2, 5, 5)
+    s.requires_grad_()
+    loss = pearson_loss(s, torch.randn(2, 2, 5, 5))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert s.grad[:, 0].abs().max() == 0
+    assert s.grad[:, 1].abs().max() > 0
+
+
+def test_single_cell_is_zero_and_attached():
+    s = torch.randn(1, 4, 1, 1, requires_grad=True)
+    loss = pearson_loss(s, torch.randn(1, 4, 1, 1))
+    loss.backward()
+    assert loss.item() == 0
+    assert torch.isfinite(s.grad).all()
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision(dtype):
+    s, t = torch.randn(2, 3, 40, 40) * 30, torch.randn(2, 3, 40, 40) * 30
+    half = pearson_loss(s.to(dtype), t.to(dtype))
+    assert half.item() == pytest.approx(pearson_loss(s, t).item(), rel=1e-2)
+
+
+def test_other_shapes_are_refused():
+    with pytest.raises(ShapeError, match=r'\(1, 2, 3, 3\).*PyramidAligner'):
+        pearson_loss(torch.zeros(1, 2, 3, 3), torch.zeros(1, 4, 3, 3))
