@@ -21,7 +21,6 @@ from aerialkd import (
     losses,
     recorders,
     structures,
-    visualization,
 )
 
 __all__ = [
@@ -35,5 +34,4 @@ __all__ = [
     'losses',
     'recorders',
     'structures',
-    'visualization',
 ]

@@ -28,6 +28,11 @@ BUILD_MMCV = (
     '--no-deps --force-reinstall --no-cache-dir onedl-mmcv==2.3.6'
 )
 RUNTIME = f'{PIP} -r requirements/runtime.txt'
+# The two wheels hold the same files: both have to go before one is installed.
+OPENCV = (
+    'python -m pip uninstall -y opencv-python opencv-python-headless && '
+    f'{PIP} opencv-python-headless==4.12.0.88'
+)
 TORCHVISION = (
     'install the torchvision that belongs to your torch '
     '(https://pytorch.org/get-started/previous-versions)'
@@ -109,6 +114,7 @@ def adapt() -> None:
                     f'{needed.module} is not installed. Fix: {needed.fix}'
                 )
         check_version('torch')
+        _import('cv2', OPENCV)
         check_version('mmengine')
         check_version('mmcv')
         check_mmcv_ops()
@@ -132,6 +138,11 @@ def is_installed(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except ValueError:  # in sys.modules as None or without a spec
         return sys.modules.get(module) is not None
+
+
+def fix_of(module: str) -> str:
+    """The command that installs the tested release of a package in ``NEEDED``."""
+    return next(needed.fix for needed in NEEDED if needed.module == module)
 
 
 def check_version(module: str) -> str:
@@ -167,8 +178,8 @@ def check_mmcv_ops() -> None:
         importlib.import_module('mmcv._ext')
     except ImportError as error:
         raise EnvironmentProblem(
-            "mmcv's compiled operators do not load, most likely because they were built "
-            f'against another torch ({error}). Fix: {BUILD_MMCV}'
+            "mmcv's compiled operators do not load, most likely because they were "
+            f'built against another torch ({error}). Fix: {BUILD_MMCV}'
         ) from error
     _import('mmcv.ops', BUILD_MMCV)
 
@@ -184,13 +195,13 @@ def _import(module: str, fix: str) -> types.ModuleType:
         raise
     except ModuleNotFoundError as error:
         missing = (error.name or module).partition('.')[0]
-        if missing == module.partition('.')[0]:
-            problem = f'{error.name} is missing from the installed {missing}'
-        elif missing == 'imgaug':
-            problem, fix = f'{module} needs imgaug', f'{PIP} --no-deps imaug==0.4.3'
-        else:
-            problem, fix = f'{module} needs {missing}', RUNTIME
-        raise EnvironmentProblem(f'{problem}, which is not installed. Fix: {fix}') from error
+        if missing == 'imgaug':
+            fix = f'{PIP} --no-deps imaug==0.4.3'
+        elif missing != module.partition('.')[0]:
+            fix = RUNTIME
+        raise EnvironmentProblem(
+            f'{module} needs {error.name}, which is not installed. Fix: {fix}'
+        ) from error
     # Upstream packages stop with AssertionError, RuntimeError or AttributeError
     # when a version does not suit them: all are the same thing to the user.
     except Exception as error:
@@ -201,7 +212,7 @@ def _import(module: str, fix: str) -> types.ModuleType:
 
 def _register(package: str) -> None:
     """Imports every module of a package that registers something."""
-    fix = next(item.fix for item in NEEDED if item.module == package)
+    fix = fix_of(package)
     for part in ('datasets', 'engine', 'evaluation', 'models', 'visualization'):
         if importlib.util.find_spec(f'{package}.{part}') is not None:
             _import(f'{package}.{part}', fix)
@@ -211,10 +222,11 @@ def _register(package: str) -> None:
 def _torchvision_for_mmrotate() -> Iterator[None]:
     """Lets MMRotate's H2RBox-v2 be imported where torchvision is absent."""
     if is_installed('torchvision'):
-        _import('torchvision', f'{TORCHVISION}, or remove it: pip uninstall torchvision')
+        fix = f'{TORCHVISION}, or remove it: pip uninstall torchvision'
+        _import('torchvision', fix)
         yield
         return
-    package = _Absent('torchvision')
+    package: Any = _Absent('torchvision')
     package.__version__ = '0.0.0'
     package.transforms = _Absent('torchvision.transforms')
     placeholders = {module.__name__: module for module in (package, package.transforms)}
@@ -251,7 +263,7 @@ class _Absent(types.ModuleType):
 @contextlib.contextmanager
 def _old_mmcv_for_mmrazor() -> Iterator[None]:
     """Hides an mmcv above 2.1.0 from the assertion in mmrazor/__init__.py."""
-    mmcv = importlib.import_module('mmcv')
+    mmcv: Any = importlib.import_module('mmcv')
     version = mmcv.__version__
     if 'mmrazor' in sys.modules or _release(version) <= (2, 1):
         yield
@@ -271,7 +283,7 @@ def _no_quantisation_in_mmrazor() -> Iterator[None]:
     The other branch needs parts of ``torch.ao`` that torch 2.1 removed. MMRazor
     decides with ``mmrazor.digit_version(torch.__version__)``.
     """
-    mmrazor = importlib.import_module('mmrazor')
+    mmrazor: Any = importlib.import_module('mmrazor')
     torch_version = str(importlib.import_module('torch').__version__)
     real: Callable[[str], tuple[int, ...]] = mmrazor.digit_version
 
@@ -284,9 +296,10 @@ def _no_quantisation_in_mmrazor() -> Iterator[None]:
     finally:
         # Some modules took the name over with `from mmrazor import digit_version`.
         for name, module in list(sys.modules.items()):
-            if name.partition('.')[0] == 'mmrazor':
-                if getattr(module, 'digit_version', None) is digit_version:
-                    module.digit_version = real  # type: ignore[attr-defined]
+            if not name.startswith('mmrazor'):
+                continue
+            if getattr(module, 'digit_version', None) is digit_version:
+                vars(module)['digit_version'] = real
     adaptations.append(
         'mmrazor was imported with its branch for torch < 1.13 '
         '(only its quantisation cannot be used)'
@@ -325,4 +338,4 @@ def _explain_torchvision_urls() -> None:
 
     prefixes = ('modelzoo://', 'torchvision://')
     CheckpointLoader.register_scheme(prefixes, loader=refuse, force=True)
-    adaptations.append("'torchvision://' checkpoints raise an error that says what to do")
+    adaptations.append("'torchvision://' checkpoints raise an error with the remedy")

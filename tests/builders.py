@@ -14,7 +14,10 @@ IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 
 
 def retinanet(
-    num_classes: int = 3, width: int = 8, preprocessor: dict | None = None, **backbone: Any
+    num_classes: int = 3,
+    width: int = 8,
+    preprocessor: dict | None = None,
+    **backbone: Any,
 ) -> ConfigDict:
     """A RetinaNet of a few thousand parameters, ResNet-18 of base width ``width``."""
     return ConfigDict(
@@ -71,7 +74,10 @@ def retinanet(
             pos_weight=-1,
         ),
         test_cfg=dict(
-            nms_pre=100, score_thr=0.0, nms=dict(type='nms', iou_threshold=0.5), max_per_img=20
+            nms_pre=100,
+            score_thr=0.0,
+            nms=dict(type='nms', iou_threshold=0.5),
+            max_per_img=20,
         ),
     )
 
@@ -99,18 +105,24 @@ def distill(**overrides: Any) -> ConfigDict:
 
 
 def batch(
-    sizes: tuple[tuple[int, int], ...] = ((64, 96), (80, 64)), boxes: int = 3, seed: int = 0
+    sizes: tuple[tuple[int, int], ...] = ((64, 96), (80, 64)),
+    boxes: int = 3,
+    seed: int = 0,
 ) -> dict[str, list]:
     """Raw images and annotations as a data loader gives them."""
     rng = np.random.default_rng(seed)
     inputs, samples = [], []
     for height, width in sizes:
-        inputs.append(torch.from_numpy(rng.integers(0, 256, (3, height, width), np.uint8)))
+        inputs.append(
+            torch.from_numpy(rng.integers(0, 256, (3, height, width), np.uint8))
+        )
         corner = rng.uniform(0, (width - 24, height - 24), (boxes, 2))
         xyxy = np.concatenate([corner, corner + rng.uniform(8, 24, (boxes, 2))], 1)
         sample = DetDataSample(
             metainfo=dict(
-                img_shape=(height, width), ori_shape=(height, width), scale_factor=(1.0, 1.0)
+                img_shape=(height, width),
+                ori_shape=(height, width),
+                scale_factor=(1.0, 1.0),
             )
         )
         sample.gt_instances = InstanceData(

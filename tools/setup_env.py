@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -26,6 +27,7 @@ REQUIREMENTS = ROOT / 'requirements'
 VENV = ROOT / '.venv'
 STAMP = 'aerialkd-setup.json'
 MMCV = 'onedl-mmcv'
+UNAIDED = ('--no-deps', '--no-build-isolation')  # see requirements/openmmlab.txt
 ALIVE_EVERY = 30  # seconds between two lines of a long build
 MINIMUM_TORCH = (2, 6)
 
@@ -46,6 +48,9 @@ def main(arguments: list[str]) -> int:
     except SetupError as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print('\ninterrupted; the next call goes on from here', file=sys.stderr)
+        return 130
     if arguments:
         os.chdir(ROOT)
         os.execv(str(python), [str(python), *arguments])  # noqa: S606
@@ -66,7 +71,7 @@ def check_interpreter() -> None:
 
 
 def choose_environment() -> Path:
-    """Returns the interpreter of the environment to use; creates ``.venv`` if needed."""
+    """The interpreter of the environment to use; creates ``.venv`` if needed."""
     has_torch = suitable(torch_here())
     if has_torch and is_environment():
         return Path(sys.executable)
@@ -101,8 +106,7 @@ def works(python: Path) -> bool:
     """Whether an interpreter exists and has pip."""
     if not python.exists():
         return False
-    command = [str(python), '-c', 'import pip']
-    return subprocess.run(command, capture_output=True).returncode == 0
+    return not error_of(python, 'import pip')
 
 
 def torch_here() -> str:
@@ -113,9 +117,9 @@ def torch_here() -> str:
         return ''
 
 
-def torch_of(python: Path) -> str:
-    """The version of torch beside another interpreter, '' without one."""
-    code = "from importlib.metadata import version; print(version('torch'))"
+def version_of(python: Path, distribution: str) -> str:
+    """The version of a distribution beside another interpreter, '' without it."""
+    code = f'from importlib.metadata import version; print(version({distribution!r}))'
     result = subprocess.run([str(python), '-c', code], capture_output=True, text=True)
     return result.stdout.strip()
 
@@ -140,7 +144,7 @@ def state(python: Path) -> dict[str, str]:
     content = b'\0'.join(path.read_bytes() for path in files)
     return {
         'requirements': hashlib.sha256(content).hexdigest(),
-        'torch': torch_of(python),
+        'torch': version_of(python, 'torch'),
         'checkout': str(ROOT),
         'cuda': os.environ.get('FORCE_CUDA', ''),
     }
@@ -166,7 +170,7 @@ def install(python: Path) -> None:
     stamp_of(python).unlink(missing_ok=True)
     start = time.monotonic()
     install_files(python, 'build')
-    version = torch_of(python)
+    version = version_of(python, 'torch')
     if suitable(version):
         say(f'torch {version} is there and kept')
     else:
@@ -176,9 +180,8 @@ def install(python: Path) -> None:
     install_files(python, 'runtime', 'onnx', 'dev')
     install_mmcv(python)
     say('installing the other OpenMMLab packages and aerialkd')
-    local = ('--no-deps', '--no-build-isolation')
-    pip(python, *local, '-r', str(REQUIREMENTS / 'openmmlab.txt'))
-    pip(python, *local, '-e', str(ROOT))
+    pip(python, *UNAIDED, '-r', str(REQUIREMENTS / 'openmmlab.txt'))
+    pip(python, *UNAIDED, '-e', str(ROOT))
     check(python)
     stamp_of(python).write_text(json.dumps(state(python), indent=2) + '\n')
     say(f'set up in {time.monotonic() - start:.0f} s: {shown(python)}')
@@ -195,48 +198,178 @@ def install_files(python: Path, *names: str) -> None:
 
 def install_mmcv(python: Path) -> None:
     """Installs mmcv; builds it where pip's cache has no build that suits torch."""
+    pip(python, *UNAIDED, requirement_of('onedl-mmengine'))  # mmcv imports it
     requirement = requirement_of(MMCV)
-    if has_ops(python):
-        return
-    say(f'installing {requirement}')
-    if is_cached(python, requirement):
-        pip(python, '--no-deps', '--no-build-isolation', requirement)
-        if has_ops(python):
+    if version_of(python, MMCV) != requirement.partition('==')[2]:
+        if not is_cached(python, requirement):
+            build_mmcv(python, requirement)
             return
-        say("the build in pip's cache does not suit this torch")
-    build_mmcv(python, requirement)
+        say(f'installing {requirement} from the cache of pip')
+        pip(python, *UNAIDED, requirement)
+    problem = ops_problem(python)
+    if problem:
+        say(f'this build of mmcv cannot be used: {problem}')
+        name = MMCV.replace('-', '_')
+        run([str(python), '-m', 'pip', 'cache', 'remove', '--quiet', name])
+        build_mmcv(python, requirement)
 
 
 def build_mmcv(python: Path, requirement: str) -> None:
     """Compiles mmcv's operators, showing every 30 s that it is alive."""
-    check_compiler()
+    check_compilers(python)
     jobs = os.environ.get('MAX_JOBS') or str(len(os.sched_getaffinity(0)))
     log = python.parent.parent / 'mmcv-build.log'
     say(
-        f'compiling the operators of {requirement} with {jobs} jobs: takes about '
-        "11 minutes on 2 cores, the first time only (pip keeps the wheel). "
-        f'Log: {shown(log)}'
+        f'compiling the operators of {requirement}: takes about 11 minutes on 2 cores, '
+        f'the first time only (pip keeps the wheel); {jobs} jobs, log in {shown(log)}'
     )
-    options = ['--no-deps', '--no-build-isolation', '--force-reinstall', '--no-cache-dir']
-    wheels = python.parent.parent / 'wheels'
-    command = [str(python), '-m', 'pip', 'install', '-v', *options, requirement]
-    del wheels
+    options = ['-v', '--force-reinstall', *UNAIDED]
+    command = [str(python), '-m', 'pip', 'install', *options, requirement]
     start = time.monotonic()
     with log.open('w') as output:
+        # A session of its own, so that an interrupt can stop the compilers as well.
         process = subprocess.Popen(
             command,
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, 'MAX_JOBS': jobs},
+            start_new_session=True,
         )
         try:
-            while wait(process, ALIVE_EVERY) is None:
-                say(f'{minutes(time.monotonic() - start)}  {progress(log)}')
+            while is_running(process, ALIVE_EVERY):
+                say(f'  {minutes(time.monotonic() - start)}  {progress(log)}')
         except BaseException:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGINT)  # lets pip remove its build folder
             process.wait()
             raise
-    if process.returncode or not has_ops(python):
+    if process.returncode or ops_problem(python):
         tail = '\n'.join(log.read_text(errors='replace').splitlines()[-30:])
         raise SetupError(f'{tail}\nmmcv was not built; the whole log is {shown(log)}')
-    say(f'mmcv built in {minutes(time.monotonic() - start)}')
+    say(f'mmcv is built, {minutes(time.monotonic() - start)}')
+
+
+def check_compilers(python: Path) -> None:
+    """Stops before a build that cannot succeed."""
+    if not (os.environ.get('CXX') or shutil.which('g++')):
+        raise SetupError('mmcv needs a C++ compiler. Fix: apt-get install g++')
+    if not (Path(sysconfig.get_path('include')) / 'Python.h').exists():
+        raise SetupError('mmcv needs Python.h. Fix: apt-get install python3-dev')
+    has_nvcc = 'CUDA_HOME' in os.environ or shutil.which('nvcc') is not None
+    if wants_cuda(python) and not has_nvcc:
+        raise SetupError(
+            'A GPU is to be used, but the CUDA compiler nvcc is not found. Fix: '
+            "install the CUDA toolkit of torch's release and set CUDA_HOME, or build "
+            "for the CPU only: CUDA_VISIBLE_DEVICES='' make setup"
+        )
+
+
+def wants_cuda(python: Path) -> bool:
+    """Whether mmcv's operators are to run on a GPU; mmcv's setup.py asks the same."""
+    code = 'import sys, torch; sys.exit(not torch.cuda.is_available())'
+    return os.environ.get('FORCE_CUDA') == '1' or not error_of(python, code)
+
+
+def ops_problem(python: Path) -> str:
+    """Why mmcv's operators cannot be used with this torch and device, '' if they can.
+
+    Raises:
+        SetupError: mmcv fails for a reason that building it anew would not remove.
+    """
+    code = 'import torch, cv2, mmengine'
+    error = error_of(python, code)
+    if error:
+        raise SetupError(f'`{code}` fails in {shown(python)}: {error}')
+    code = 'import torch, mmcv._ext as ext'
+    if wants_cuda(python):
+        code += (
+            "; assert ext.get_compiling_cuda_version() != 'not available', 'no CUDA'"
+        )
+    return error_of(python, code)
+
+
+def is_cached(python: Path, requirement: str) -> bool:
+    """Whether pip's cache holds a wheel of this release for this Python."""
+    name, _, version = requirement.partition('==')
+    wheel = f'{name.replace("-", "_")}-{version}-cp{sys.version_info.major}'
+    command = [str(python), '-m', 'pip', 'cache', 'list', '--format=abspath']
+    listing = subprocess.run(command, capture_output=True, text=True).stdout
+    return f'{wheel}{sys.version_info.minor}-' in listing
+
+
+def requirement_of(name: str) -> str:
+    """The line of ``openmmlab.txt`` that pins a distribution."""
+    lines = (REQUIREMENTS / 'openmmlab.txt').read_text().splitlines()
+    pins = [line.partition('#')[0].strip() for line in lines]
+    return next(pin for pin in pins if pin.startswith(f'{name}=='))
+
+
+def check(python: Path) -> None:
+    """Lets doctor look at the result, and shows what it says if something is wrong."""
+    command = [str(python), str(ROOT / 'tools' / 'doctor.py')]
+    result = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if result.returncode:
+        raise SetupError(f'{result.stdout}\nwhat is installed does not work')
+
+
+# --- small helpers -------------------------------------------------------------------
+
+
+def pip(python: Path, *arguments: str) -> None:
+    """Runs ``pip install``; pip says itself what went wrong."""
+    options = ['--disable-pip-version-check', '--no-input', '--quiet']
+    run([str(python), '-m', 'pip', 'install', *options, *arguments])
+
+
+def run(command: list[str]) -> None:
+    """Runs a command that has to succeed."""
+    if subprocess.run(command).returncode:
+        raise SetupError(f'this command failed, see above: {" ".join(command)}')
+
+
+def error_of(python: Path, code: str) -> str:
+    """The last line that a piece of Python prints when it fails, '' if it runs."""
+    command = [str(python), '-c', code]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=python.parent)
+    if result.returncode == 0:
+        return ''
+    return (result.stderr.strip() or f'exit status {result.returncode}').splitlines()[
+        -1
+    ]
+
+
+def is_running(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Waits at most ``seconds``; whether the process is still running then."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def progress(log: Path) -> str:
+    """What a build log says about how far it is."""
+    text = log.read_text(errors='replace')
+    counts = re.findall(r'\[(\d+)/(\d+)\]', text)
+    if counts:
+        return f'{counts[-1][0]} of {counts[-1][1]} files compiled'
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:80] if lines else 'starting'
+
+
+def minutes(seconds: float) -> str:
+    """Formats a duration as m:ss."""
+    return f'{int(seconds) // 60}:{int(seconds) % 60:02d} min'
+
+
+def shown(path: Path) -> str:
+    """A path relative to the current folder where that is shorter."""
+    return min(os.path.relpath(path), str(path), key=len)
+
+
+def say(text: str) -> None:
+    """Prints one line at once, also into a pipe."""
+    print(f'[setup] {text}', flush=True)
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

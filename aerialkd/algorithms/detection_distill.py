@@ -101,7 +101,7 @@ class DetectionDistill(SingleTeacherDistill):
         """The teacher detector. Not a submodule."""
         return self.frozen_teacher.model
 
-    def train(self, mode: bool = True) -> DetectionDistill:  # type: ignore[override]
+    def train(self, mode: bool = True) -> DetectionDistill:
         """Switch the student's mode; the teacher stays in evaluation mode."""
         nn.Module.train(self, mode)
         self.frozen_teacher.eval()
@@ -134,7 +134,7 @@ class DetectionDistill(SingleTeacherDistill):
             data_samples: their annotations.
 
         Returns:
-            The student's losses as ``student.*`` and the distillation's as ``distill.*``.
+            The student's losses as ``student.*``, the distillation's as ``distill.*``.
         """
         samples = list(data_samples or [])
         if self.distillation_stopped:
@@ -165,7 +165,9 @@ class DetectionDistill(SingleTeacherDistill):
         with self.distiller.student_recorders, self.distiller.deliveries:
             return self.student(batch_inputs, data_samples, mode='loss')
 
-    def context(self, batch_inputs: Tensor, data_samples: Sequence[Any]) -> BatchContext:
+    def context(
+        self, batch_inputs: Tensor, data_samples: Sequence[Any]
+    ) -> BatchContext:
         """What the losses may know about the batch, after the student has run."""
         height, width = batch_inputs.shape[-2:]
         return BatchContext(data_samples, (height, width), self.distiller.assigned)
@@ -202,7 +204,7 @@ def _without_inplace(model: nn.Module) -> None:
     """Switch in-place activations off: they would overwrite recorded outputs."""
     for module in model.modules():
         if getattr(module, 'inplace', False) is True:
-            module.inplace = False
+            module.inplace = False  # type: ignore[assignment]
 
 
 def _drop_student_prefix(
@@ -217,7 +219,7 @@ def _drop_student_prefix(
 def _add_student_prefix(
     module: nn.Module, state: dict[str, Any], prefix: str, *args: Any
 ) -> None:
-    """Load hook: the reverse, for checkpoints of this class and of the plain student."""
+    """Load hook: the reverse, for our checkpoints and those of the plain student."""
     own = tuple(prefix + name for name in (STUDENT, 'distiller.'))
     for key in [k for k in state if k.startswith(prefix) and not k.startswith(own)]:
         state[prefix + STUDENT + key.removeprefix(prefix)] = state.pop(key)

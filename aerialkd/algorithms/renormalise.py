@@ -26,6 +26,9 @@ class Renormalise(nn.Module):
         pad_value: the target's padding value; None leaves the padding alone.
     """
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(
         self, scale: Tensor, shift: Tensor, flip: bool, pad_value: float | None
     ) -> None:
@@ -53,7 +56,8 @@ class Renormalise(nn.Module):
         (mean_s, std_s), (mean_t, std_t) = _statistics(source), _statistics(target)
         if len(mean_s) != len(mean_t) and 1 not in (len(mean_s), len(mean_t)):
             raise ConfigError(
-                f'teacher and student normalise {len(mean_t)} and {len(mean_s)} channels.'
+                f'The teacher normalises {len(mean_t)} channels, the student '
+                f'{len(mean_s)}.'
             )
         flip = source._channel_conversion != target._channel_conversion
         if flip:  # statistics of the target, in the source's order
@@ -73,7 +77,9 @@ class Renormalise(nn.Module):
         if self.flip:
             outputs = outputs.flip(1)
         if self.pad_value is not None:
-            outputs = outputs.masked_fill(_padding(inputs, data_samples), self.pad_value)
+            outputs = outputs.masked_fill(
+                _padding(inputs, data_samples), self.pad_value
+            )
         return outputs
 
 

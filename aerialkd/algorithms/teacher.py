@@ -50,7 +50,9 @@ class FrozenTeacher(nn.Module):
         autocast_dtype: str | None = None,
     ) -> None:
         super().__init__()
-        self.model = cfg if isinstance(cfg, nn.Module) else MODELS.build(model_cfg(cfg))
+        self.model: Any = (
+            cfg if isinstance(cfg, nn.Module) else MODELS.build(model_cfg(cfg))
+        )
         if not hasattr(self.model, 'extract_feat'):
             raise ConfigError(
                 f'teacher: {type(self.model).__name__} has no extract_feat; a detector '
@@ -136,8 +138,8 @@ class FrozenTeacher(nn.Module):
     def _initialise(self) -> None:
         """Fall back on the config's own initialisation, and say so."""
         print_log(
-            'teacher_ckpt is None: the teacher has the weights of its init_cfg or random '
-            'ones, and a student learns nothing from random ones.',
+            'teacher_ckpt is None: the teacher has the weights of its init_cfg or '
+            'random ones, and a student learns nothing from random ones.',
             logger='current',
             level=logging.WARNING,
         )

@@ -15,7 +15,14 @@ from aerialkd.recorders import AssignedTargetsRecorder, HeadOutputsRecorder
 from aerialkd.registry import MODELS, TASK_UTILS
 from aerialkd.structures import AssignedTargets, BatchContext
 
-RECORD_KEYS = {'recorder', 'from_student', 'record_idx', 'data_idx', 'levels', 'connector'}
+RECORD_KEYS = {
+    'recorder',
+    'from_student',
+    'record_idx',
+    'data_idx',
+    'levels',
+    'connector',
+}
 
 
 @MODELS.register_module()
@@ -62,8 +69,12 @@ class DetectionDistiller(ConfigurableDistiller):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(
-            student_recorders=_resolve({**(recorders or {}), **(student_recorders or {})}),
-            teacher_recorders=_resolve({**(recorders or {}), **(teacher_recorders or {})}),
+            student_recorders=_resolve(
+                {**(recorders or {}), **(student_recorders or {})}
+            ),
+            teacher_recorders=_resolve(
+                {**(recorders or {}), **(teacher_recorders or {})}
+            ),
             distill_deliveries=distill_deliveries,
             connectors=connectors,
             distill_losses=_log_names(distill_losses or {}),
@@ -122,13 +133,19 @@ class DetectionDistiller(ConfigurableDistiller):
             data = super().get_record(recorder, from_student, record_idx, data_idx)
             if levels is not None:
                 data = _choose(recorder, data, levels)
-            self._connected[key] = self.connectors[connector](data) if connector else data
+            self._connected[key] = (
+                self.connectors[connector](data) if connector else data
+            )
         data = self._connected[key]
         return data if connector_idx is None else data[connector_idx]
 
-    def compute_distill_losses(self, batch: BatchContext | None = None) -> dict[str, Tensor]:
+    def compute_distill_losses(
+        self, batch: BatchContext | None = None
+    ) -> dict[str, Tensor]:
         """Compute every loss from the records of this step."""
-        return {name: self.compute_loss(name, batch) for name in self.loss_forward_mappings}
+        return {
+            name: self.compute_loss(name, batch) for name in self.loss_forward_mappings
+        }
 
     def compute_loss(self, name: str, batch: BatchContext | None = None) -> Tensor:
         """Compute one loss, given by its logged name (``loss_pkd``)."""
@@ -151,8 +168,9 @@ class DetectionDistiller(ConfigurableDistiller):
         losses = set(self.distill_losses)
         if losses != set(mappings):
             raise ConfigError(
-                f'distiller: distill_losses has {sorted(losses)}, loss_forward_mappings '
-                f'has {sorted(mappings)}; each loss needs one mapping of the same name.'
+                f'distiller: distill_losses has {sorted(losses)}, '
+                f'loss_forward_mappings has {sorted(mappings)}; each loss needs one '
+                'mapping of the same name.'
             )
 
     def _expand(self, name: str, mapping: str | dict) -> dict[str, dict]:
@@ -166,8 +184,8 @@ class DetectionDistiller(ConfigurableDistiller):
             where = f'loss_forward_mappings[{name!r}]'
             if argument not in known:
                 raise ConfigError(
-                    f'{where}: {type(self.distill_losses[name]).__name__}.forward has no '
-                    f'argument {argument!r}; it has {", ".join(known)}.'
+                    f'{where}: {type(self.distill_losses[name]).__name__}.forward has '
+                    f'no argument {argument!r}; it has {", ".join(known)}.'
                 )
             self._check_record(f'{where}[{argument!r}]', record)
         return mapping
@@ -201,12 +219,17 @@ def _both_sides(mapping: dict) -> Iterator[tuple[str, dict]]:
         ('preds_S', True, 'connector'),
         ('preds_T', False, 'connector_T'),
     ):
-        yield argument, {**common, 'from_student': from_student, 'connector': mapping.get(key)}
+        yield (
+            argument,
+            {**common, 'from_student': from_student, 'connector': mapping.get(key)},
+        )
 
 
 def _log_names(items: dict) -> dict:
     """Give names the 'loss' that mmengine needs to add a value to the total."""
-    return {name if 'loss' in name else f'loss_{name}': cfg for name, cfg in items.items()}
+    return {
+        name if 'loss' in name else f'loss_{name}': cfg for name, cfg in items.items()
+    }
 
 
 def _resolve(recorders: dict) -> dict:
@@ -222,9 +245,9 @@ def _resolve(recorders: dict) -> dict:
                 break
         else:
             raise ConfigError(
-                f"recorders[{name!r}]: no recorder type {kind!r}. Ours: 'ModuleOutputs', "
-                "'HeadOutputs', 'AssignedTargets'; mmrazor's are written alike, without "
-                "the suffix 'Recorder'."
+                f'recorders[{name!r}]: no recorder type {kind!r}. Ours: '
+                "'ModuleOutputs', 'HeadOutputs', 'AssignedTargets'; mmrazor's are "
+                "written alike, without the suffix 'Recorder'."
             )
     return resolved
 

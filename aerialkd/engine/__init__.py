@@ -1,7 +1,16 @@
 """Weights, configs and what else a run needs around the model."""
 
-from aerialkd.engine.model_cfg import model_cfg, student_model_cfg
-from aerialkd.engine.weights import Weights, load_strictly, load_weights, read_checkpoint
+from aerialkd.engine.model_cfg import (
+    model_cfg,
+    student_model_cfg,
+    without_pretrained,
+)
+from aerialkd.engine.weights import (
+    Weights,
+    load_strictly,
+    load_weights,
+    read_checkpoint,
+)
 
 __all__ = [
     'Weights',
@@ -10,4 +19,5 @@ __all__ = [
     'model_cfg',
     'read_checkpoint',
     'student_model_cfg',
+    'without_pretrained',
 ]

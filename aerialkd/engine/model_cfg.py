@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
@@ -46,3 +47,21 @@ def student_model_cfg(cfg: Config) -> ConfigDict:
     if cfg.model.get('data_preprocessor'):
         student.data_preprocessor = cfg.model.data_preprocessor
     return student
+
+
+def without_pretrained(cfg: Any) -> Any:
+    """Copy of a config in which no part asks for pretrained weights."""
+    if isinstance(cfg, dict):
+        kept = {
+            key: without_pretrained(value)
+            for key, value in cfg.items()
+            if not (key == 'init_cfg' and _is_pretrained(value)) and key != 'pretrained'
+        }
+        return type(cfg)(kept)
+    if isinstance(cfg, (list, tuple)):
+        return type(cfg)(without_pretrained(item) for item in cfg)
+    return cfg
+
+
+def _is_pretrained(init_cfg: Any) -> bool:
+    return isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained'

@@ -78,9 +78,9 @@ def read_checkpoint(file: str | Path) -> dict[str, Any]:
             (line for line in str(error).splitlines() if 'GLOBAL' in line), str(error)
         )
         raise CheckpointError(
-            f'{file}: refused, it holds more than weights ({reason.strip()[:200]}). Save '
-            "it again with torch.save({'state_dict': model.state_dict()}, ...) where it "
-            'was made.'
+            f'{file}: refused, it holds more than weights ({reason.strip()[:200]}). '
+            "Save it again with torch.save({'state_dict': model.state_dict()}, ...) "
+            'where it was made.'
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise CheckpointError(f'{file}: damaged or no checkpoint: {error}') from error
@@ -123,7 +123,9 @@ def load_strictly(
             for k in forbidden['of another shape']
         ]
         forbidden['of another shape'] = shapes
-        listed = '; '.join(f'{len(v)} {k}: {_some(v)}' for k, v in forbidden.items() if v)
+        listed = '; '.join(
+            f'{len(v)} {k}: {_some(v)}' for k, v in forbidden.items() if v
+        )
         raise CheckpointError(
             f'{weights.path} does not fit {type(model).__name__} ({len(wanted)} keys): '
             f'{listed}'
@@ -173,13 +175,15 @@ def _history_method(owner: type, name: str) -> Any:
 
 def _allowed() -> list[Any]:
     """What a training checkpoint of MMEngine holds beyond tensors: its log history."""
-    multiarray = np._core.multiarray if hasattr(np, '_core') else np.core.multiarray
-    dtypes = {type(np.dtype(kind)) for kind in ('f4', 'f8', 'i4', 'i8', 'u4', 'u8', '?')}
+    core: Any = np._core if hasattr(np, '_core') else np.core  # NumPy 2, NumPy 1
+    dtypes = {
+        type(np.dtype(kind)) for kind in ('f4', 'f8', 'i4', 'i8', 'u4', 'u8', '?')
+    }
     return [
         HistoryBuffer,
         (_history_method, 'builtins.getattr'),
-        multiarray._reconstruct,
-        multiarray.scalar,
+        core.multiarray._reconstruct,
+        core.multiarray.scalar,
         np.ndarray,
         np.dtype,
         *dtypes,

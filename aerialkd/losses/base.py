@@ -27,7 +27,8 @@ class DistillLoss(nn.Module):
         super().__init__()
         if loss_weight < 0:
             raise ConfigError(
-                f'{type(self).__name__}: loss_weight must be at least 0, got {loss_weight}'
+                f'{type(self).__name__}: loss_weight must be at least 0, '
+                f'got {loss_weight}.'
             )
         self.loss_weight = loss_weight
 

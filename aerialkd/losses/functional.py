@@ -31,7 +31,7 @@ def pearson_loss(s: Tensor, t: Tensor) -> Tensor:
         t: teacher features, same shape; receives no gradient.
 
     Returns:
-        Scalar in [0, 2]; (m - 1) / m * (1 - mean channel correlation) for m = N * H * W.
+        Scalar in [0, 2]; (m - 1) / m * (1 - mean channel correlation), m = N * H * W.
 
     Raises:
         ShapeError: if the shapes differ.

@@ -44,7 +44,9 @@ class ModuleOutputsRecorder(_MMRazorRecorder):
             )
         super().prepare_from_model(model)
 
-    def forward_hook(self, module: nn.Module, inputs: tuple[Any, ...], outputs: Any) -> None:
+    def forward_hook(
+        self, module: nn.Module, inputs: tuple[Any, ...], outputs: Any
+    ) -> None:
         """Keep the output and the version of each tensor in it."""
         if self.recording:
             self.data_buffer.append(outputs)

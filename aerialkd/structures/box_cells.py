@@ -95,7 +95,8 @@ def box_cells(
 
     Example:
         >>> box = torch.tensor([[8., 0., 15., 7.]])
-        >>> cells = box_cells(box, torch.zeros(1, dtype=torch.long), 1, (4, 4), (32, 32))
+        >>> image = torch.zeros(1, dtype=torch.long)
+        >>> cells = box_cells(box, image, 1, (4, 4), (32, 32))
         >>> cells.draw()[0].int().tolist()
         [[0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     """

@@ -21,7 +21,9 @@ env_cfg = dict(
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),
 )
-vis_backends = [dict(type='LocalVisBackend')]  # add TensorboardVisBackend or WandbVisBackend
+vis_backends = [
+    dict(type='LocalVisBackend')
+]  # add TensorboardVisBackend or WandbVisBackend
 visualizer = dict(
     type='DetLocalVisualizer', vis_backends=vis_backends, name='visualizer'
 )

@@ -3,3 +3,4 @@ _base_ = [
     '../_base_/distillers/pkd.py',
 ]
 model = dict(distiller=_base_.distiller)
+work_dir = 'work_dirs/visdrone_mini/pkd_retinanet'

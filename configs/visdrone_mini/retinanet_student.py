@@ -4,3 +4,4 @@ _base_ = [
     '../_base_/schedules/from_scratch.py',
     '../_base_/default_runtime.py',
 ]
+work_dir = 'work_dirs/visdrone_mini/retinanet_student'

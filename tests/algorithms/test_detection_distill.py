@@ -125,7 +125,10 @@ def aligned_distiller(**overrides):
     return pkd_distiller(
         connectors=dict(
             align=dict(
-                type='aerialkd.PyramidAligner', in_channels=16, out_channels=16, num_levels=4
+                type='aerialkd.PyramidAligner',
+                in_channels=16,
+                out_channels=16,
+                num_levels=4,
             )
         ),
         loss_forward_mappings=dict(pkd=dict(recorder='fpn', connector='align')),
@@ -154,7 +157,9 @@ def test_state_dict_keeps_connectors_and_loads_back():
 def test_mmrazor_and_plain_checkpoints_load():
     model, plain = build(), MODELS.build(retinanet())
     load_state_dict(model, plain.state_dict(), strict=True)
-    razor = {f'architecture.{key}': value + 1 for key, value in plain.state_dict().items()}
+    razor = {
+        f'architecture.{key}': value + 1 for key, value in plain.state_dict().items()
+    }
     load_state_dict(model, razor, strict=True)
     key = 'backbone.conv1.weight'
     assert torch.equal(model.state_dict()[key], plain.state_dict()[key] + 1)
@@ -220,10 +225,15 @@ def test_teacher_checkpoint_is_loaded(tmp_path):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lambda state: state.pop('neck.fpn_convs.0.conv.weight'), '1 missing from the file'),
+        (
+            lambda state: state.pop('neck.fpn_convs.0.conv.weight'),
+            '1 missing from the file',
+        ),
         (lambda state: state.update(extra=torch.zeros(1)), '1 not in the model: extra'),
         (
-            lambda state: state.update({'backbone.conv1.weight': torch.zeros(4, 3, 7, 7)}),
+            lambda state: state.update(
+                {'backbone.conv1.weight': torch.zeros(4, 3, 7, 7)}
+            ),
             r'backbone.conv1.weight \(file \(4, 3, 7, 7\), model \(16, 3, 7, 7\)\)',
         ),
         (lambda state: state.clear(), 'not a state dict'),
@@ -237,7 +247,8 @@ def test_checkpoint_that_does_not_fit_is_an_error(tmp_path, change, message):
 
 def test_partial_checkpoint_with_an_allow_list(tmp_path):
     checkpoint = save_teacher(
-        tmp_path / 'teacher.pth', change=lambda state: state.pop('bbox_head.retina_cls.bias')
+        tmp_path / 'teacher.pth',
+        change=lambda state: state.pop('bbox_head.retina_cls.bias'),
     )
     with pytest.raises(TeacherError, match='teacher_may_differ'):
         build(teacher_ckpt=checkpoint)
@@ -258,7 +269,9 @@ def test_teacher_with_another_number_of_classes_is_an_error():
 def test_teacher_with_other_class_names_is_an_error(tmp_path):
     checkpoint = save_teacher(tmp_path / 'teacher.pth', classes=('car', 'bus', 'van'))
     model = build(teacher_ckpt=checkpoint)
-    with pytest.raises(TeacherError, match='differ from position 1.*check_classes=False'):
+    with pytest.raises(
+        TeacherError, match=r'differ from position 1.*check_classes=False'
+    ):
         model.frozen_teacher.check_classes(('car', 'van', 'bus'))
     model.frozen_teacher.check_classes(('car', 'bus', 'van'))
 
@@ -328,7 +341,11 @@ def test_no_teacher_forward_after_distillation_stopped(monkeypatch):
 
 @pytest.mark.parametrize(
     'options',
-    [dict(fuse_conv_bn=True), dict(channels_last=True), dict(autocast_dtype='bfloat16')],
+    [
+        dict(fuse_conv_bn=True),
+        dict(channels_last=True),
+        dict(autocast_dtype='bfloat16'),
+    ],
 )
 def test_faster_teachers_give_the_same_records(monkeypatch, tmp_path, options):
     checkpoint = save_teacher(tmp_path / 'teacher.pth')

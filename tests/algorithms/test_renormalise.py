@@ -10,7 +10,10 @@ OTHER = dict(mean=[103.53, 116.28, 123.675], std=[1.0, 57.0, 50.0])
 
 def preprocessor(**overrides):
     cfg = dict(
-        type='mmdet.DetDataPreprocessor', bgr_to_rgb=True, pad_size_divisor=32, **IMAGENET
+        type='mmdet.DetDataPreprocessor',
+        bgr_to_rgb=True,
+        pad_size_divisor=32,
+        **IMAGENET,
     )
     return MODELS.build({**cfg, **overrides})
 

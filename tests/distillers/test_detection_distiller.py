@@ -167,7 +167,9 @@ def test_a_shared_connector_runs_once(monkeypatch):
         )
     ).train()
     calls = []
-    model.distiller.connectors['align'].register_forward_hook(lambda *args: calls.append(1))
+    model.distiller.connectors['align'].register_forward_hook(
+        lambda *args: calls.append(1)
+    )
     data = model.data_preprocessor(batch(), True)
     losses = model(**data, mode='loss')
     assert calls == [1]
@@ -177,7 +179,7 @@ def test_a_shared_connector_runs_once(monkeypatch):
 
 
 def test_mmrazor_components_can_be_mixed_in():
-    model, _, losses = run(
+    _, _, losses = run(
         pkd_distiller(
             recorders=dict(
                 fpn=dict(type='ModuleOutputs', source='neck'),
@@ -205,7 +207,10 @@ def test_mmrazor_components_can_be_mixed_in():
         (mapping('neck'), "no student recorder 'neck'; there are \\['fpn'\\]"),
         (mapping(dict(recorder='fpn', connector='x')), "no connector 'x'"),
         (mapping(dict(recorder='fpn', level=0)), 'knows .*levels'),
-        (mapping(dict(preds_X=dict(recorder='fpn', from_student=True))), "argument 'preds_X'"),
+        (
+            mapping(dict(preds_X=dict(recorder='fpn', from_student=True))),
+            "argument 'preds_X'",
+        ),
         (pkd_distiller(loss_forward_mappings={}), 'each loss needs one mapping'),
         (
             pkd_distiller(recorders=dict(fpn=dict(type='Outputs', source='neck'))),

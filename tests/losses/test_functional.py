@@ -43,7 +43,9 @@ def test_zero_for_the_same_pattern_at_another_scale():
 
 def test_gradient():
     s = features(2, 3, 4, 3).requires_grad_()
-    assert gradcheck(lambda s: pearson_loss(s, features(2, 3, 4, 3) * 0 + TEACHER), (s,))
+    assert gradcheck(
+        lambda s: pearson_loss(s, features(2, 3, 4, 3) * 0 + TEACHER), (s,)
+    )
 
 
 TEACHER = torch.arange(72, dtype=torch.float64).sin().view(2, 3, 4, 3)

@@ -34,7 +34,9 @@ def test_box_objects_and_tensors_give_the_same_context():
 def test_flattened_boxes_know_their_image():
     empty = sample([])
     empty.gt_instances.bboxes = torch.zeros(0, 4)
-    batch = BatchContext([sample([[0, 0, 4, 4]] * 2), empty, sample([[0, 0, 2, 8]])], (32, 32))
+    batch = BatchContext(
+        [sample([[0, 0, 4, 4]] * 2), empty, sample([[0, 0, 2, 8]])], (32, 32)
+    )
     assert batch.image_index.tolist() == [0, 0, 2]
     assert batch.areas.tolist() == [16, 16, 16]
     assert batch.labels.shape == (3,)

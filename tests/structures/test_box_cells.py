@@ -66,7 +66,8 @@ def test_diagonal_bar_is_not_its_bounding_box():
 
 @pytest.mark.parametrize('rotated', [False, True])
 @pytest.mark.parametrize(
-    ('feat_size', 'input_shape'), [((7, 9), (112, 144)), ((5, 6), (70, 90)), ((1, 1), (8, 8))]
+    ('feat_size', 'input_shape'),
+    [((7, 9), (112, 144)), ((5, 6), (70, 90)), ((1, 1), (8, 8))],
 )
 def test_matches_brute_force(rotated, feat_size, input_shape):
     torch.manual_seed(3)

@@ -4,5 +4,5 @@ model = dict(
     type='aerialkd.DetectionDistill',
     architecture=_base_.model,
     teacher='configs/visdrone_mini/retinanet_teacher.py',
-    teacher_ckpt='work_dirs/visdrone_mini/retinanet_teacher/epoch_24.pth',
+    teacher_ckpt='work_dirs/visdrone_mini/retinanet_teacher/epoch_12.pth',
 )

@@ -1,0 +1,167 @@
+"""The text format of VisDrone-DET annotations, one object a line.
+
+``x, y, width, height, score, class, truncation, occlusion`` in pixels; class 0 is an
+ignored region, 1 to 10 are objects, 11 is "others". Score 0 marks what the benchmark
+does not evaluate.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from aerialkd.errors import AnnotationError
+
+CLASSES = (
+    'pedestrian',
+    'people',
+    'bicycle',
+    'car',
+    'van',
+    'truck',
+    'tricycle',
+    'awning-tricycle',
+    'bus',
+    'motor',
+)
+IGNORED_REGION, OTHERS = 0, 11
+FIELDS = ('x', 'y', 'width', 'height', 'score', 'class', 'truncation', 'occlusion')
+# float() alone would also take '1_000' and digits of other scripts.
+_NUMBER = re.compile(r'[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?', re.ASCII)
+
+
+@dataclass(frozen=True)
+class VisDroneBox:
+    """One line of an annotation file, clipped to its image.
+
+    Attributes:
+        bbox: x1, y1, x2, y2 in pixels.
+        category: 0 to 11 as in the file.
+        score: 1, or 0 where the benchmark does not evaluate the object.
+        truncation: 0 (none) or 1 (1 to 50 % outside the frame); -1 not stated.
+        occlusion: 0 (none), 1 (1 to 50 %) or 2 (more); -1 not stated.
+    """
+
+    bbox: tuple[float, float, float, float]
+    category: int
+    score: int
+    truncation: int
+    occlusion: int
+
+    @property
+    def is_ignored_region(self) -> bool:
+        """Whether nothing in this box counts, neither in the loss nor in evaluation."""
+        return self.category == IGNORED_REGION
+
+    @property
+    def is_object(self) -> bool:
+        """Whether this is an object of the ten classes that the benchmark evaluates."""
+        return self.category not in (IGNORED_REGION, OTHERS) and self.score != 0
+
+
+def parse_line(text: str, where: str, image_size: tuple[int, int]) -> VisDroneBox:
+    """Parse one line of an annotation file.
+
+    Args:
+        text: the line; a trailing comma, as in some official files, is accepted.
+        where: ``file:line``, for messages.
+        image_size: (width, height) of the image in pixels.
+
+    Raises:
+        AnnotationError: names file, line, what is wrong and what was expected.
+    """
+    fields = text.strip().removesuffix(',').split(',')
+    if len(fields) != len(FIELDS):
+        raise AnnotationError(
+            f'{where}: wrong number of fields: got {len(fields)}, expected '
+            f'{len(FIELDS)} ({",".join(FIELDS)}); correct or delete the line.'
+        )
+    x, y, width, height, *rest = (
+        _number(field, name, where) for field, name in zip(fields, FIELDS, strict=True)
+    )
+    score, category, truncation, occlusion = (
+        _integer(value, name, where)
+        for value, name in zip(rest, FIELDS[4:], strict=True)
+    )
+    if not IGNORED_REGION <= category <= OTHERS:
+        raise AnnotationError(
+            f'{where}: unknown class: got {category}, expected {IGNORED_REGION} to '
+            f'{OTHERS}; correct or delete the line.'
+        )
+    if score not in (0, 1):
+        raise AnnotationError(
+            f'{where}: unknown score: got {score}, expected 0 (not evaluated) or 1; '
+            'correct the line.'
+        )
+    if width <= 0 or height <= 0:
+        raise AnnotationError(
+            f'{where}: empty box: got width {width:g}, height {height:g}, expected '
+            'both above 0; correct or delete the line.'
+        )
+    right, bottom = min(x + width, image_size[0]), min(y + height, image_size[1])
+    left, top = max(x, 0.0), max(y, 0.0)
+    if left >= right or top >= bottom:
+        raise AnnotationError(
+            f'{where}: box outside the image: got {x:g},{y:g} to {x + width:g},'
+            f'{y + height:g}, expected a part of it in {image_size[0]}x{image_size[1]} '
+            'pixels; correct or delete the line.'
+        )
+    bbox = (left, top, right, bottom)
+    return VisDroneBox(bbox, category, score, truncation, occlusion)
+
+
+def read_annotations(
+    file: Path, image_size: tuple[int, int], problems: list[str] | None = None
+) -> list[VisDroneBox]:
+    """Read an annotation file; an empty one is an image without objects.
+
+    Args:
+        file: the text file.
+        image_size: (width, height) of the image in pixels.
+        problems: receives the messages of bad lines, which are then left out; without
+            it the first bad line is an error.
+
+    Raises:
+        AnnotationError: if a line is bad, or the file is no text.
+    """
+    try:
+        # A byte order mark, as Windows editors write it, is no part of the first field.
+        text = file.read_text(encoding='utf-8-sig')
+    except (OSError, UnicodeDecodeError) as error:
+        raise AnnotationError(
+            f'{file}: no readable text file: got {error}, expected UTF-8; restore it.'
+        ) from error
+    boxes = []
+    # Not splitlines(): it also ends lines at form feeds, which no editor counts.
+    for number, line in enumerate(text.split('\n'), start=1):
+        if not line.strip():
+            continue
+        try:
+            boxes.append(parse_line(line, f'{file}:{number}', image_size))
+        except AnnotationError as error:
+            if problems is None:
+                raise
+            problems.append(str(error))
+    return boxes
+
+
+def _number(field: str, name: str, where: str) -> float:
+    text = field.strip()
+    value = float(text) if _NUMBER.fullmatch(text) else math.nan
+    if not math.isfinite(value):
+        raise AnnotationError(
+            f'{where}: {name} is no finite number: got {text[:40]!r}, expected decimal '
+            'digits; correct or delete the line.'
+        )
+    return value
+
+
+def _integer(value: float, name: str, where: str) -> int:
+    if not value.is_integer():
+        raise AnnotationError(
+            f'{where}: {name} is no whole number: got {value:g}, expected an integer; '
+            'correct the line (detection results are no annotations).'
+        )
+    return int(value)
