@@ -7,28 +7,13 @@ checkpoint is needed.
 from __future__ import annotations
 
 import argparse
-import copy
 
 from mmdet.engine.hooks.utils import trigger_visualization_hook
 from mmdet.evaluation import DumpDetResults
-from mmengine.config import Config, ConfigDict
-from mmengine.model import is_model_wrapper
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
 from aerialkd.cli import add_runner_arguments, load_config, one_line_errors
-from aerialkd.engine import load_strictly, load_weights, student_model_cfg
+from aerialkd.engine.evaluate import build_test_runner
 from aerialkd.errors import ConfigError
-
-META_KEYS = (
-    'img_id',
-    'img_path',
-    'ori_shape',
-    'img_shape',
-    'scale_factor',
-    'flip',
-    'flip_direction',
-)
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,43 +31,15 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def add_test_time_augmentation(cfg: Config) -> None:
-    """Merge the detections of the image and its mirror image, unless configured."""
-    limit = cfg.model.get('test_cfg', {}).get('max_per_img', 100)
-    cfg.setdefault(
-        'tta_model',
-        dict(
-            type='mmdet.DetTTAModel',
-            tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=limit),
-        ),
-    )
-    if 'tta_pipeline' not in cfg:
-        pipeline = copy.deepcopy(cfg.test_dataloader.dataset.pipeline)
-        flips = [dict(type='RandomFlip', prob=prob) for prob in (1.0, 0.0)]
-        pack = dict(type='PackDetInputs', meta_keys=META_KEYS)
-        pipeline[-1] = dict(type='TestTimeAug', transforms=[flips, [pack]])
-        cfg.tta_pipeline = pipeline
-    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
-
-
 @one_line_errors
 def main() -> None:
     args = parse_args()
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise ConfigError(f'--out {args.out}: must end in .pkl or .pickle.')
     cfg = load_config(args)
-    cfg.model = student_model_cfg(cfg)
-    cfg.load_from, cfg.resume = None, False  # loaded below, strictly
     if args.show or args.show_dir:
         cfg = trigger_visualization_hook(cfg, args)
-    weights = load_weights(args.checkpoint)
-    if args.tta:
-        add_test_time_augmentation(cfg)
-
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    load_strictly(model.module if args.tta else model, weights)
+    runner = build_test_runner(cfg, args.checkpoint, args.tta)
     if args.out:
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
     runner.test()

@@ -67,7 +67,7 @@ class VisDroneDataset(BaseDetDataset):
 
     METAINFO = {
         'classes': CLASSES,
-        'palette': PALETTE,
+        'palette': list(PALETTE),  # mmdet reads a tuple as a single colour
         'category_ids': tuple(range(1, len(CLASSES) + 1)),
     }
 
@@ -92,7 +92,7 @@ class VisDroneDataset(BaseDetDataset):
         chosen = _check_classes((metainfo or {}).get('classes', CLASSES))
         indices = [CLASSES.index(name) for name in chosen]
         defaults = {
-            'palette': tuple(PALETTE[index] for index in indices),
+            'palette': [PALETTE[index] for index in indices],
             'category_ids': tuple(index + 1 for index in indices),
         }
         return super()._load_metainfo({**defaults, **(metainfo or {})})
@@ -143,8 +143,8 @@ class VisDroneDataset(BaseDetDataset):
         if not kept:
             raise ConfigError(
                 f'filter_cfg: got {self.filter_cfg}, which leaves none of the '
-                f'{len(self.data_list)} images in {self.data_prefix["img_path"]}; loosen '
-                'it or choose other metainfo.classes.'
+                f'{len(self.data_list)} images in {self.data_prefix["img_path"]}; '
+                'loosen it or choose other metainfo.classes.'
             )
         return kept
 
@@ -199,7 +199,7 @@ def _check_options(
 
 
 def _check_classes(chosen: Any) -> tuple[str, ...]:
-    names = () if isinstance(chosen, str) else tuple(chosen)
+    names = tuple(chosen)
     if not names or len(set(names)) < len(names) or not set(names) <= set(CLASSES):
         raise ConfigError(
             f'metainfo.classes: got {chosen!r}, expected a tuple of different names '

@@ -82,11 +82,13 @@ def dataset_metainfo(cfg: Config) -> dict[str, Any]:
 
 
 def palette_for(classes: Sequence[str], known: dict[str, Any]) -> list[tuple[int, ...]]:
-    """A colour for each class: the data set's where it knows the name."""
-    names, colours = known.get('classes') or (), known.get('palette')
-    by_name = dict(
-        zip(names, colours if isinstance(colours, list) else (), strict=False)
-    )
+    """A colour for each class: the data set's where it knows the name.
+
+    A list on purpose: mmdet takes a tuple for the one colour of all classes.
+    """
+    palette = known.get('palette')
+    colours = [] if palette is None or isinstance(palette, str) else palette
+    by_name = dict(zip(known.get('classes') or (), colours, strict=False))
     others = get_palette('random', len(classes))  # drawn from a fixed seed
     pairs = zip(classes, others, strict=True)
     return [tuple(int(v) for v in by_name.get(name, other)) for name, other in pairs]

@@ -14,6 +14,7 @@ from mmengine.registry import MODELS, DefaultScope
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from aerialkd.cli import read_config
 from aerialkd.engine.class_names import output_metainfo
 from aerialkd.engine.model_cfg import student_model_cfg
 from aerialkd.engine.onnx_check import need_packages
@@ -107,7 +108,7 @@ def export_student(
     """
     if onnx is not None:
         need_packages()
-    cfg = cfg if isinstance(cfg, Config) else Config.fromfile(cfg)
+    cfg = cfg if isinstance(cfg, Config) else read_config(cfg)
     targets = _targets(Path(out), onnx is not None)
     refuse_existing(targets, force)
     _refuse_inputs(targets, [checkpoint, cfg.filename])

@@ -79,7 +79,8 @@ def export_onnx(
         force: replace existing files.
 
     Returns:
-        The largest absolute difference to onnxruntime over several sizes.
+        The largest difference to onnxruntime over several sizes, absolute for values up
+        to 1 and relative above.
 
     Raises:
         EnvironmentProblem: if ``onnx`` or ``onnxruntime`` is not installed.

@@ -11,7 +11,7 @@ import torch
 from mmcv.transforms import Compose
 from mmdet.structures.bbox import BaseBoxes
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
+from mmengine.registry import DATASETS, DefaultScope
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
@@ -35,6 +35,7 @@ def odd_sized_batch(
     pipeline = copy.deepcopy(cfg.test_dataloader.dataset.pipeline)
     pipeline[0].type = 'mmdet.LoadImageFromNDArray'  # as mmdet.apis do
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+        DATASETS.build(cfg.test_dataloader.dataset)  # as mmdet.apis do, for the colours
         whole = Compose(pipeline)
         transform = Compose([step for step in pipeline if 'Resize' not in step.type])
     _check_scale(whole(_image(sizes[0])))

@@ -13,11 +13,12 @@ def in_ignored_regions(
     """Which boxes lie in the union of the ignored regions with half their area or more.
 
     This is the rule of the VisDrone2018-DET-toolkit (``dropObjectsInIgr``), pixel
-    for pixel: corners and sizes are rounded to whole pixels (halves up, sizes at
-    least 1), covered pixels are counted by an integral image, and a box stays
-    when ``covered / (width * height) < 0.5``. The toolkit's regions include both
-    end pixels and its boxes do not, so a region reaches one pixel further to
-    the left and to the top than its coordinates say; it does here as well.
+    for pixel: corners and sizes are rounded to whole pixels (halves up, all at
+    least 1), covered pixels are counted by an integral image, and a box stays when
+    ``covered / (width * height) < 0.5``. The toolkit's regions include both end
+    pixels and its boxes do not, so a region reaches one pixel further to the left
+    and to the top than its coordinates say (one that begins at 0: to the right and
+    to the bottom); it does here as well.
 
     Args:
         boxes: (n, 4), x1 y1 x2 y2 in pixels of the original image.

@@ -66,7 +66,9 @@ def test_file_name_agrees_with_the_model(path, monkeypatch):
     assert cfg.model.type.lower() == words[0]
     if path.parts[1] == 'detectors':
         assert f'r{cfg.model.backbone.depth}' == words[1]
-        assert cfg.model.neck.in_channels[-1] == (512 if words[1] in ('r18', 'r34') else 2048)
+        assert cfg.model.neck.in_channels[-1] == (
+            512 if words[1] in ('r18', 'r34') else 2048
+        )
         assert cfg.model.backbone.init_cfg.checkpoint.endswith(words[1][1:])
 
 

@@ -1,0 +1,69 @@
+"""Evaluating a checkpoint on the test data of a config."""
+
+from __future__ import annotations
+
+import copy
+
+from mmengine.config import Config, ConfigDict
+from mmengine.model import is_model_wrapper
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from aerialkd.engine.model_cfg import student_model_cfg
+from aerialkd.engine.weights import load_strictly, load_weights
+
+META_KEYS = (
+    'img_id',
+    'img_path',
+    'ori_shape',
+    'img_shape',
+    'scale_factor',
+    'instances',
+    'flip',
+    'flip_direction',
+)
+
+
+def build_test_runner(cfg: Config, checkpoint: str, tta: bool = False) -> Runner:
+    """Build a runner whose ``test()`` evaluates a checkpoint.
+
+    A distilled student is evaluated alone: neither its teacher nor the teacher's
+    checkpoint is needed. The weights are loaded strictly.
+
+    Args:
+        cfg: a plain or a distillation config; changed in place.
+        checkpoint: ``.pth`` or ``.safetensors`` file.
+        tta: test-time augmentation, as configured or with the mirror image.
+
+    Raises:
+        CheckpointError: if the checkpoint does not fit.
+    """
+    weights = load_weights(checkpoint)
+    cfg.model = student_model_cfg(cfg)
+    cfg.load_from, cfg.resume = None, False
+    if tta:
+        _add_test_time_augmentation(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    load_strictly(model.module if tta else model, weights)
+    return runner
+
+
+def _add_test_time_augmentation(cfg: Config) -> None:
+    """Merge the detections of the image and its mirror image, unless configured."""
+    limit = cfg.model.get('test_cfg', {}).get('max_per_img', 100)
+    cfg.setdefault(
+        'tta_model',
+        dict(
+            type='mmdet.DetTTAModel',
+            tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=limit),
+        ),
+    )
+    if 'tta_pipeline' not in cfg:
+        pipeline = copy.deepcopy(cfg.test_dataloader.dataset.pipeline)
+        flips = [dict(type='RandomFlip', prob=prob) for prob in (1.0, 0.0)]
+        pack = dict(type='PackDetInputs', meta_keys=META_KEYS)
+        pipeline[-1] = dict(type='TestTimeAug', transforms=[flips, [pack]])
+        cfg.tta_pipeline = pipeline
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline

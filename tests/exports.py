@@ -1,0 +1,134 @@
+"""Students with their configs and checkpoints, for the tests of the export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.apis import inference_detector
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import MODELS, DefaultScope
+from torch import nn
+
+from tests.builders import distill, retinanet
+
+CLASSES = ('car', 'van', 'bus')
+PIPELINE = [
+    dict(type='LoadImageFromFile'),
+    dict(type='mmdet.Resize', scale_factor=1.0),
+    dict(type='mmdet.LoadAnnotations', with_bbox=True),
+    dict(
+        type='mmdet.PackDetInputs',
+        meta_keys=('img_id', 'ori_shape', 'img_shape', 'scale_factor', 'instances'),
+    ),
+]
+
+
+def gfl() -> ConfigDict:
+    """A GFL as small as the RetinaNet of the builders."""
+    cfg = retinanet()
+    cfg.type = 'mmdet.GFL'
+    cfg.bbox_head = ConfigDict(
+        type='mmdet.GFLHead',
+        num_classes=3,
+        in_channels=16,
+        stacked_convs=1,
+        feat_channels=16,
+        norm_cfg=dict(type='GN', num_groups=4),
+        reg_max=8,
+        anchor_generator=dict(
+            type='mmdet.AnchorGenerator',
+            octave_base_scale=4,
+            scales_per_octave=1,
+            ratios=[1.0],
+            strides=[8, 16, 32, 64],
+        ),
+        loss_cls=dict(type='mmdet.QualityFocalLoss'),
+        loss_dfl=dict(type='mmdet.DistributionFocalLoss'),
+        loss_bbox=dict(type='mmdet.GIoULoss'),
+    )
+    return cfg
+
+
+def rotated_retinanet() -> ConfigDict:
+    """A RetinaNet with rotated boxes, angles in [-90, 90) degrees."""
+    cfg = retinanet(preprocessor=dict(boxtype2tensor=False))
+    cfg.bbox_head.anchor_generator.update(
+        type='mmrotate.FakeRotatedAnchorGenerator', angle_version='le90'
+    )
+    cfg.bbox_head.bbox_coder = dict(
+        type='mmrotate.DeltaXYWHTRBBoxCoder',
+        angle_version='le90',
+        norm_factor=None,
+        edge_swap=True,
+        proj_xy=True,
+        target_means=(0.0,) * 5,
+        target_stds=(1.0,) * 5,
+    )
+    cfg.train_cfg.assigner.iou_calculator = dict(type='mmrotate.RBboxOverlaps2D')
+    cfg.test_cfg.nms = dict(type='nms_rotated', iou_threshold=0.1)
+    return cfg
+
+
+STUDENTS = dict(retinanet=retinanet, gfl=gfl, rotated=rotated_retinanet)
+
+
+def config(model: dict, scope: str = 'mmdet', **dataset: Any) -> Config:
+    """The config of a run with this model."""
+    dataset = {
+        'type': 'aerialkd.VisDroneDataset',
+        'metainfo': dict(classes=CLASSES),
+        'pipeline': PIPELINE,
+        **dataset,
+    }
+    return Config(
+        dict(
+            default_scope=scope,
+            custom_imports=dict(imports=['aerialkd']),
+            model=model,
+            test_dataloader=dict(batch_size=1, dataset=dataset),
+        )
+    )
+
+
+def distillation(student: str) -> Config:
+    """The config of a distillation of one of the ``STUDENTS``, pretrained backbone."""
+    architecture = STUDENTS[student]()
+    architecture.backbone.init_cfg = dict(type='Pretrained', checkpoint='nowhere.pth')
+    model = distill(architecture=architecture, teacher=STUDENTS[student]())
+    return config(model, 'mmrotate' if student == 'rotated' else 'mmdet')
+
+
+def build(model: dict) -> nn.Module:
+    """The model with weights and running statistics that are not the defaults."""
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        built = MODELS.build(ConfigDict(model).copy())
+    with torch.no_grad():
+        for value in built.state_dict().values():
+            if value.is_floating_point():
+                # Factors around one: variances stay positive, activations of use.
+                value.mul_(1 + 0.2 * torch.rand_like(value))
+                value.add_(0.01 * torch.rand_like(value))
+    return built.eval()
+
+
+def save(model: nn.Module, path: Path, classes: tuple[str, ...] | None = None) -> Path:
+    """Write a checkpoint as MMEngine's hook does."""
+    meta = dict(dataset_meta=dict(classes=classes)) if classes else {}
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
+    return path
+
+
+def image(height: int = 97, width: int = 131) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def predictions(model: nn.Module, cfg: Config) -> dict[str, torch.Tensor]:
+    """Detections of mmdet's own inference, through the test pipeline of ``cfg``."""
+    model.cfg = cfg
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        found = inference_detector(model, image()).pred_instances
+    return {key: getattr(value, 'tensor', value) for key, value in found.items()}
