@@ -109,9 +109,8 @@ def build(model: dict) -> nn.Module:
     with torch.no_grad():
         for value in built.state_dict().values():
             if value.is_floating_point():
-                # Factors around one: variances stay positive, activations of use.
-                value.mul_(1 + 0.2 * torch.rand_like(value))
-                value.add_(0.01 * torch.rand_like(value))
+                # Factors around one: variances stay positive, activations small.
+                value.mul_(0.9 + 0.2 * torch.rand_like(value))
     return built.eval()
 
 

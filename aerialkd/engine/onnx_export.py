@@ -79,8 +79,7 @@ def export_onnx(
         force: replace existing files.
 
     Returns:
-        The largest difference to onnxruntime over several sizes, absolute for values up
-        to 1 and relative above.
+        The largest absolute difference to onnxruntime over several sizes.
 
     Raises:
         EnvironmentProblem: if ``onnx`` or ``onnxruntime`` is not installed.

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
+from mmrotate.structures.bbox import RotatedBoxes
 from torch import Tensor
 
 from aerialkd.algorithms import DetectionDistill
@@ -124,7 +125,7 @@ def made_batch(
         bboxes = torch.cat([low, low + wh], 1)
         if rotated:
             angle = (torch.rand(boxes, 1, generator=generator) - 0.5) * torch.pi
-            bboxes = torch.cat([low + wh / 2, wh, angle], 1)
+            bboxes = RotatedBoxes(torch.cat([low + wh / 2, wh, angle], 1))
         meta = dict(img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0))
         sample = DetDataSample(metainfo=meta)
         labels = torch.randint(head.num_classes, (boxes,), generator=generator)

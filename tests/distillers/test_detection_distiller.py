@@ -2,10 +2,12 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
+from aerialkd.engine.profile import made_batch
 from aerialkd.errors import ConfigError, RecordError
 from aerialkd.losses import DistillLoss
 from aerialkd.registry import MODELS as OURS
 from tests.builders import batch, distill, pkd_distiller, retinanet
+from tests.exports import gfl, rotated_retinanet
 
 
 @pytest.fixture
@@ -115,39 +117,30 @@ def test_images_without_boxes_have_no_positives(context_loss):
     assert assigned.avg_factor >= 1
 
 
-def test_gfl_targets_have_the_same_form(context_loss):
-    def gfl(width):
-        cfg = retinanet(width=width)
-        cfg.type = 'mmdet.GFL'
-        generator = {
-            **cfg.bbox_head.anchor_generator,
-            'ratios': [1.0],
-            'scales_per_octave': 1,
-        }
-        cfg.bbox_head = dict(
-            type='mmdet.GFLHead',
-            num_classes=3,
-            in_channels=16,
-            feat_channels=16,
-            stacked_convs=1,
-            norm_cfg=dict(type='GN', num_groups=4),
-            anchor_generator=generator,
-            loss_cls=dict(type='mmdet.QualityFocalLoss', use_sigmoid=True),
-            loss_bbox=dict(type='mmdet.GIoULoss'),
-        )
-        cfg.train_cfg.assigner = dict(type='mmdet.ATSSAssigner', topk=9)
-        return cfg
-
+@pytest.mark.parametrize(
+    ('detector', 'columns'), [(retinanet, 4), (gfl, 4), (rotated_retinanet, 5)]
+)
+def test_targets_of_every_head_have_the_same_form(context_loss, detector, columns):
     distiller = pkd_distiller(
         distill_losses=dict(ctx=dict(type='aerialkd.ContextLoss')),
         loss_forward_mappings=dict(ctx='fpn'),
     )
-    model, _, losses = run(distiller, architecture=gfl(8), teacher=gfl(16))
-    assigned = model.distiller.distill_losses['loss_ctx'].assigned
-    assert assigned.labels.shape == assigned.priors.shape[:2]
-    assert assigned.bbox_targets.shape[-1] == 4
-    assert assigned.positive.any()
-    assert 'student.loss_dfl' in losses
+    model = MODELS.build(
+        distill(architecture=detector(), teacher=detector(), distiller=distiller)
+    ).train()
+    model(**made_batch(model, 2, (96, 128), boxes=6), mode='loss')
+    loss = model.distiller.distill_losses['loss_ctx']
+    assigned, context = loss.assigned, loss.given[-1]
+    assert assigned.priors.shape == (*assigned.labels.shape, columns)
+    assert assigned.bbox_targets.shape[-1] == columns
+    assert sum(assigned.num_level_priors) == assigned.labels.shape[1]
+    # Each object has a positive prior of its class in its own image.
+    for image in range(2):
+        labels = context.labels[context.image_index == image]
+        found = assigned.labels[image][assigned.positive[image]]
+        assert set(found.tolist()) == set(labels.tolist())
+    assert context.is_rotated == (columns == 5)
+    assert context.rasterize((12, 16)).sum() > 0
 
 
 def test_a_shared_connector_runs_once(monkeypatch):

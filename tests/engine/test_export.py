@@ -104,9 +104,6 @@ def test_weights_are_plain_and_small(tmp_path, checkpoint):
     content = torch.load(tmp_path / 'student.pth', weights_only=True)
     state = content['state_dict']
     assert set(state) == set(build(retinanet()).state_dict())
-    for value in state.values():
-        assert value.is_contiguous()
-        assert value.untyped_storage().nbytes() == value.nbytes
     assert content['meta']['dataset_meta']['classes'] == CLASSES
     with safe_open(tmp_path / 'student.safetensors', 'pt') as opened:
         assert opened.metadata()['classes'] == 'car\nvan\nbus'
@@ -137,6 +134,20 @@ def test_config_is_plain(tmp_path, checkpoint):
     colours = dict(zip(known['classes'], known['palette'], strict=True))
     expected = [tuple(colours[name]) for name in CLASSES]
     assert written.test_dataloader.dataset.metainfo.palette == expected
+
+
+def test_shared_and_viewed_tensors_are_written_whole(tmp_path):
+    model = torch.nn.ModuleList([torch.nn.Linear(2, 3)] * 2)  # as RTMDet's head shares
+    model.register_buffer('view', torch.arange(1000.0).view(10, 100)[:2, :3].t())
+    paths = tmp_path / 'a.pth', tmp_path / 'a.safetensors'
+    export._write_weights(model, dict(classes=CLASSES, palette=[]), *paths)
+    for path in paths:
+        state = load_weights(path).state_dict
+        assert torch.equal(state['0.weight'], state['1.weight'])
+        assert torch.equal(state['view'], model.view)
+    for value in torch.load(paths[0], weights_only=True)['state_dict'].values():
+        assert value.is_contiguous()
+        assert value.untyped_storage().nbytes() == value.nbytes
 
 
 @pytest.mark.parametrize('layout', ['mmrazor', 'plain', 'safetensors'])
@@ -213,15 +224,22 @@ def test_name_must_end_in_pth(tmp_path, checkpoint):
 
 
 @pytest.mark.parametrize('damage', [1e-3, float('nan')])
-def test_failed_verification_leaves_nothing(tmp_path, checkpoint, monkeypatch, damage):
+@pytest.mark.parametrize('file', ['.pth', '.safetensors'])
+def test_failed_verification_leaves_nothing(
+    tmp_path, checkpoint, monkeypatch, damage, file
+):
     write = export._write_weights
 
-    def write_badly(model, *args):
+    def write_badly(model, metainfo, pth, safetensors):
         altered = build(retinanet())
         altered.load_state_dict(model.state_dict())
         with torch.no_grad():
             altered.backbone.conv1.weight[0, 0, 0, 0] += damage
-        write(altered, *args)
+        write(model, metainfo, pth, safetensors)
+        kept = pth if file == '.safetensors' else safetensors
+        content = kept.read_bytes()
+        write(altered, metainfo, pth, safetensors)
+        kept.write_bytes(content)
 
     monkeypatch.setattr(export, '_write_weights', write_badly)
     with pytest.raises(CheckpointError, match='predicts something else'):

@@ -7,7 +7,7 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 
-from aerialkd.engine import onnx_check
+from aerialkd.engine import onnx_export
 from aerialkd.engine.export import export_student
 from aerialkd.engine.onnx_export import OnnxOptions, RawHead, export_onnx
 from aerialkd.errors import CheckpointError, ConfigError, EnvironmentProblem
@@ -178,12 +178,19 @@ def test_frozen_shape_is_found(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_custom_operator_is_refused(tmp_path):
-    node = onnx.helper.make_node('MMCVDeformConv2d', ['x'], ['y'], domain='mmcv')
-    graph = onnx.helper.make_graph([node], 'g', [], [])
-    onnx.save(onnx.helper.make_model(graph), tmp_path / 'custom.onnx')
+def test_custom_operator_is_refused(tmp_path, monkeypatch):
+    """Wherever it is, also in a branch of a condition."""
+    make = onnx.helper
+    custom = make.make_node('MMCVDeformConv2d', ['x'], ['y'], domain='mmcv')
+    branch = make.make_graph([custom], 'branch', [], [])
+    node = make.make_node('If', ['x'], ['y'], then_branch=branch, else_branch=branch)
+    model = make.make_model(make.make_graph([node], 'whole', [], []))
+    monkeypatch.setattr(
+        onnx_export, '_trace', lambda m, file, *_: onnx.save(model, file)
+    )
     with pytest.raises(ConfigError, match=r'mmcv\.MMCVDeformConv2d'):
-        onnx_check.check_operators(tmp_path / 'custom.onnx')
+        export_onnx(build(retinanet()), tmp_path / 'student.onnx', SMALL)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_exported(tmp_path):

@@ -163,6 +163,14 @@ def test_limit_is_over_all_classes_of_an_image() -> None:
     assert result['visdrone/AR@500'] == result['visdrone/AP@500'] == 1
 
 
+def test_more_than_a_hundred_of_one_class() -> None:
+    truth = [(box, 0) for box in grid(160)]
+    result = evaluate(sample(truth, [(*hit, 0.5) for hit in truth]))
+    assert result['visdrone/AR@100'] == pytest.approx(100 / 160)
+    assert result['visdrone/AP@100'] == pytest.approx(63 / 101)
+    assert result['visdrone/AR@500'] == result['visdrone/AP@500'] == 1
+
+
 def test_images_do_not_share_the_limit() -> None:
     samples = [
         sample([(b, 0) for b in grid(90)], [(b, 0, 0.5) for b in grid(90)], img_id=i)

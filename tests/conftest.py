@@ -1,0 +1,39 @@
+"""What every test gets: a fixed seed, few threads; and the real images on request."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import aerialkd  # noqa: F401 - adapts mmrazor before a test module imports it
+
+REAL_DATA = 'AERIALKD_REAL_DATA'
+
+# Tests are many small tensors: more threads cost more than they give.
+torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+@pytest.fixture(autouse=True)
+def seed() -> int:
+    """The same random numbers in every test, whatever ran before it."""
+    value = 0
+    random.seed(value)
+    np.random.seed(value)  # noqa: NPY002 - mmdet's transforms use the global generator
+    torch.manual_seed(value)
+    return value
+
+
+@pytest.fixture(scope='session')
+def real_data() -> Path:
+    """The folder of real aerial images that AERIALKD_REAL_DATA names."""
+    folder = os.environ.get(REAL_DATA)
+    if not folder:
+        pytest.skip(f'no real images: set {REAL_DATA} to the folder that holds them')
+    if not Path(folder).is_dir():
+        pytest.fail(f'{REAL_DATA}={folder} is not a folder')
+    return Path(folder)
