@@ -98,6 +98,21 @@ def test_teacher_head_runs_only_when_a_record_asks_for_it(monkeypatch):
     assert calls == ['forward']
 
 
+def test_teacher_is_fed_its_own_normalisation(monkeypatch):
+    own = dict(mean=[0.0, 0.0, 0.0], std=[255.0, 255.0, 255.0])
+    model = build(teacher=retinanet(width=16, preprocessor=own))
+    seen, original = [], model.teacher.extract_feat
+
+    def extract_feat(inputs):
+        seen.append(inputs)
+        return original(inputs)
+
+    monkeypatch.setattr(model.teacher, 'extract_feat', extract_feat)
+    step(model)
+    expected = model.teacher.data_preprocessor(batch(), True)['inputs']
+    assert torch.allclose(seen[0], expected, atol=1e-5)
+
+
 def test_random_layers_of_the_teacher_are_off(monkeypatch):
     teacher = MODELS.build(retinanet(width=16))
     teacher.backbone.layer1.add_module('dropout', nn.Dropout(0.5))

@@ -55,6 +55,9 @@ def test_parses_and_names_what_exists(path, monkeypatch):
         dataset = dataset.get('dataset', dataset)
         assert DATASETS.get(dataset.type) is not None
     assert METRICS.get(cfg.val_evaluator.type) is not None
+    pack = cfg.test_dataloader.dataset.pipeline[-1]
+    # mmdet scales detections back with one, the metric takes its truth from the other.
+    assert {'scale_factor', 'instances'} <= set(pack.meta_keys)
     # The best checkpoint is chosen by a value that the evaluator returns.
     assert cfg.default_hooks.checkpoint.save_best == 'visdrone/AP@500'
 

@@ -169,6 +169,8 @@ def test_layouts_of_checkpoints(tmp_path, layout):
     assert all(torch.equal(value, exported[key]) for key, value in state.items())
 
 
+# Another Python imports mmdet and mmrotate: 12 s, more on a busy machine.
+@pytest.mark.timeout(240)
 def test_plain_mmdet_and_mmrotate_load_it(tmp_path):
     """In a process where aerialkd cannot be imported."""
     expected = {}

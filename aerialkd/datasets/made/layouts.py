@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from aerialkd.datasets.made.scene import Scene, SceneObject, render_scene
 from aerialkd.datasets.visdrone_format import CLASSES, IGNORED_REGION
@@ -64,7 +64,13 @@ def make_data(
         return out
     _write_manifest(out, {**made, 'complete': False})
     number_to_train = round(images * TRAINING_SHARE)
-    bar = tqdm(range(images), desc=f'making {out}', unit='image', disable=not progress)
+    bar = tqdm(
+        range(images),
+        desc=f'making {out}',
+        unit='image',
+        mininterval=0.5,
+        disable=not progress,
+    )
     for index in bar:
         split = 'train' if index < number_to_train else 'val'
         LAYOUTS[layout](out / split, index, size, seed)
@@ -73,7 +79,7 @@ def make_data(
 
 
 def write_visdrone_image(folder: Path, index: int, size: int, seed: int) -> None:
-    """Render a scene to ``images/*.jpg`` and ``annotations/*.txt``, unless it is there."""
+    """Render a scene to ``images`` and ``annotations``, unless it is there."""
     stem = f'{index:07d}'
     annotation = folder / 'annotations' / f'{stem}.txt'
     if annotation.is_file():

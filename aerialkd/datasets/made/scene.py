@@ -178,19 +178,15 @@ def _annotate(
         low, high = outline.min(axis=0), outline.max(axis=0)
         x1, y1 = np.clip(np.floor(low + 0.25), 0, size).astype(int).tolist()
         x2, y2 = np.clip(np.ceil(high - 0.25), 0, size).astype(int).tolist()
-        inside = (x2 - x1) * (y2 - y1) / max(float(np.prod(high - low)), 1.0)
         share = seen / drawn
         if min(x2 - x1, y2 - y1) < MIN_SIDE or share < MIN_VISIBLE:
             continue
-        truncation = 0.0 if _within(low, high, size) else max(0.0, 1 - inside)
+        inside = np.clip(high, 0, size) - np.clip(low, 0, size)
+        truncation = 1 - float(np.prod(inside) / np.prod(high - low))
         corners = thing.footprint(canvas.camera) / OVERSAMPLING
         box = (x1, y1, x2, y2)
         objects.append(SceneObject(thing.name, box, corners, 1 - share, truncation))
     return objects
-
-
-def _within(low: NDArray, high: NDArray, size: int) -> bool:
-    return bool((low >= 0).all() and (high <= size).all())
 
 
 def _ignored_regions(

@@ -12,10 +12,18 @@ train_pipeline = [
 # 'instances' hands the evaluator the ground truth in pixels of the original image.
 test_pipeline = [
     dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(192, 192), keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'instances'),
+        meta_keys=(
+            'img_id',
+            'img_path',
+            'ori_shape',
+            'img_shape',
+            'scale_factor',
+            'instances',
+        ),
     ),
 ]
 
@@ -25,11 +33,15 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(img_path='train/images', ann_path='train/annotations'),
-        filter_cfg=dict(filter_empty_gt=True),
-        pipeline=train_pipeline,
+        type='RepeatDataset',
+        times=3,  # an epoch of 300 images would end before it is worth a checkpoint
+        dataset=dict(
+            type=dataset_type,
+            data_root=data_root,
+            data_prefix=dict(img_path='train/images', ann_path='train/annotations'),
+            filter_cfg=dict(filter_empty_gt=True),
+            pipeline=train_pipeline,
+        ),
     ),
 )
 val_dataloader = dict(
