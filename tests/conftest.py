@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mmengine import DefaultScope
 
 import aerialkd  # noqa: F401 - adapts mmrazor before a test module imports it
 
@@ -26,6 +28,15 @@ def seed() -> int:
     np.random.seed(value)  # noqa: NPY002 - mmdet's transforms use the global generator
     torch.manual_seed(value)
     return value
+
+
+@pytest.fixture(autouse=True)
+def default_scope() -> Iterator[None]:
+    """No test inherits the default scope that another test's runner has set."""
+    before = DefaultScope._instance_dict.copy()
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)
 
 
 @pytest.fixture(scope='session')

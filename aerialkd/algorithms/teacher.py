@@ -69,7 +69,7 @@ class FrozenTeacher(nn.Module):
             self.model = fuse(self.model.eval())
         self.channels_last = channels_last
         if channels_last:
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.model.to(memory_format=torch.channels_last)
         self.autocast_dtype = getattr(torch, autocast_dtype) if autocast_dtype else None
         self.renormalise = Renormalise.between(
             student_preprocessor, getattr(self.model, 'data_preprocessor', None)

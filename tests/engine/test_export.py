@@ -209,7 +209,7 @@ def test_existing_files_are_kept(tmp_path, checkpoint):
     cfg, out = distillation('retinanet'), tmp_path / 'student.pth'
     (tmp_path / 'student.py').write_text('mine')
     with pytest.raises(ConfigError, match=r'student.py: exists already.*--force'):
-        export_student(cfg, checkpoint, out)
+        export_student(cfg, tmp_path / 'not_even_read.pth', out)
     assert files(tmp_path) == ['epoch_1.pth', 'student.py']
     assert (tmp_path / 'student.py').read_text() == 'mine'
     export_student(cfg, checkpoint, out, force=True)
@@ -225,10 +225,12 @@ def test_name_must_end_in_pth(tmp_path, checkpoint):
         export_student(distillation('retinanet'), checkpoint, tmp_path / 'student.onnx')
 
 
-@pytest.mark.parametrize('damage', [1e-3, float('nan')])
-@pytest.mark.parametrize('file', ['.pth', '.safetensors'])
+@pytest.mark.parametrize(
+    ('damaged', 'damage'),
+    [('pth', 1e-3), ('safetensors', 1e-3), ('both', 1e-3), ('both', float('nan'))],
+)
 def test_failed_verification_leaves_nothing(
-    tmp_path, checkpoint, monkeypatch, damage, file
+    tmp_path, checkpoint, monkeypatch, damaged, damage
 ):
     write = export._write_weights
 
@@ -238,10 +240,11 @@ def test_failed_verification_leaves_nothing(
         with torch.no_grad():
             altered.backbone.conv1.weight[0, 0, 0, 0] += damage
         write(model, metainfo, pth, safetensors)
-        kept = pth if file == '.safetensors' else safetensors
-        content = kept.read_bytes()
+        whole = {path: path.read_bytes() for path in (pth, safetensors)}
         write(altered, metainfo, pth, safetensors)
-        kept.write_bytes(content)
+        for path, content in whole.items():
+            if damaged not in ('both', path.suffix[1:]):
+                path.write_bytes(content)
 
     monkeypatch.setattr(export, '_write_weights', write_badly)
     with pytest.raises(CheckpointError, match='predicts something else'):

@@ -45,7 +45,7 @@ def test_same_seed_same_files(tmp_path: Path) -> None:
 def test_complete_data_is_left_alone(tmp_path: Path, monkeypatch) -> None:
     out = make(tmp_path / 'demo')
     before = contents(out)
-    monkeypatch.setattr(module, 'render_scene', None)
+    monkeypatch.setitem(module.LAYOUTS, 'visdrone', None)
     assert contents(make(out)) == before
 
 
