@@ -11,8 +11,8 @@ import argparse
 from mmengine.config import DictAction
 
 from aerialkd.cli import one_line_errors, read_config
-from aerialkd.engine.export import export_student
-from aerialkd.engine.onnx_export import OnnxOptions
+from aerialkd.export.onnx_export import OnnxOptions
+from aerialkd.export.student import export_student
 
 
 def parse_args() -> argparse.Namespace:

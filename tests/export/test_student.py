@@ -11,9 +11,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from aerialkd.datasets import VisDroneDataset
-from aerialkd.engine import export, load_weights
-from aerialkd.engine.export import export_student
+from aerialkd.engine import load_weights
 from aerialkd.errors import CheckpointError, ConfigError
+from aerialkd.export import student as export
+from aerialkd.export.student import export_student
 from aerialkd.registry import MODELS
 from tests.builders import retinanet
 from tests.exports import (

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from aerialkd.engine.onnx_export import OnnxOptions
+    from aerialkd.export.onnx_export import OnnxOptions
 
 NOTES = [
     'Boxes of the padded input, in pixels; divide by the scale of the resizing.',

@@ -9,9 +9,9 @@ from mmdet.visualization.palette import get_palette
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
-from aerialkd.engine.plain_config import find_components, scope_of
 from aerialkd.engine.weights import Weights
 from aerialkd.errors import ConfigError
+from aerialkd.export.plain_config import find_components, scope_of
 
 LOADERS = ('test_dataloader', 'val_dataloader', 'train_dataloader')
 

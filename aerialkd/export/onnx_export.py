@@ -14,10 +14,10 @@ import torch
 from mmdet.models.detectors import SingleStageDetector
 from torch import Tensor, nn
 
-from aerialkd.engine.onnx_card import model_card, output_names
-from aerialkd.engine.onnx_check import check_operators, compare, need_packages
 from aerialkd.engine.staging import staging
 from aerialkd.errors import ConfigError
+from aerialkd.export.onnx_card import model_card, output_names
+from aerialkd.export.onnx_check import check_operators, compare, need_packages
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 
-from aerialkd.engine import onnx_export
-from aerialkd.engine.export import export_student
-from aerialkd.engine.onnx_export import OnnxOptions, RawHead, export_onnx
 from aerialkd.errors import CheckpointError, ConfigError, EnvironmentProblem
+from aerialkd.export import onnx_export
+from aerialkd.export.onnx_export import OnnxOptions, RawHead, export_onnx
+from aerialkd.export.student import export_student
 from tests.builders import retinanet
 from tests.exports import CLASSES, PIPELINE, build, config, gfl, rotated_retinanet, save
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from aerialkd.engine import same_predictions
-from aerialkd.engine.same_predictions import odd_sized_batch, prediction_difference
+from aerialkd.export import same_predictions
+from aerialkd.export.same_predictions import odd_sized_batch, prediction_difference
 from tests.builders import retinanet
 from tests.exports import build, config
 

@@ -15,15 +15,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from aerialkd.cli import read_config
-from aerialkd.engine.class_names import output_metainfo
 from aerialkd.engine.model_cfg import student_model_cfg
-from aerialkd.engine.onnx_check import need_packages
-from aerialkd.engine.onnx_export import OnnxOptions, export_onnx
-from aerialkd.engine.plain_config import plain_config, scope_of
-from aerialkd.engine.same_predictions import odd_sized_batch, prediction_difference
 from aerialkd.engine.staging import refuse_existing, staging
 from aerialkd.engine.weights import load_strictly, load_weights
 from aerialkd.errors import CheckpointError, ConfigError
+from aerialkd.export.class_names import output_metainfo
+from aerialkd.export.onnx_check import need_packages
+from aerialkd.export.onnx_export import OnnxOptions, export_onnx
+from aerialkd.export.plain_config import plain_config, scope_of
+from aerialkd.export.same_predictions import odd_sized_batch, prediction_difference
 from aerialkd.version import __version__
 
 TOLERANCE = 1e-6
