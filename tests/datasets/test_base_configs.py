@@ -1,4 +1,4 @@
-"""The data configs find their folders, and a detector trains and is measured on them."""
+"""The data configs find their folders; a detector trains and is measured on them."""
 
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def test_trains_and_measures(name: str, tmp_path: Path, monkeypatch) -> None:
             samples = model.test_step(batch)
         evaluator.process(data_samples=samples, data_batch=batch)
         # Predictions and ground truth that is drawn: in pixels of the original.
-        truth = samples[0].gt_instances.bboxes.tensor[0]
+        truth = samples[0].gt_instances.bboxes[0]
         assert truth.tolist() == [20, 20, 60, 50]
         assert (samples[0].pred_instances.bboxes[:, 2] <= 160.01).all()
     metrics = evaluator.evaluate(len(val))

@@ -70,7 +70,8 @@ def test_chosen_classes_get_labels_in_the_order_given(root: Path) -> None:
     assert [dataset.get_cat_ids(index) for index in range(3)] == [[], [1], [0]]
     assert sum(i['ignore_flag'] for i in dataset.get_data_info(1)['instances']) == 1
     palette = VisDroneDataset.METAINFO['palette']
-    assert dataset.metainfo['palette'] == (palette[9], palette[3])
+    # A list: mmdet reads a tuple as one colour for all classes.
+    assert dataset.metainfo['palette'] == [palette[9], palette[3]]
     assert dataset.metainfo['category_ids'] == (10, 4)
 
 

@@ -34,7 +34,7 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='RepeatDataset',
-        times=3,  # an epoch of 300 images would end before it is worth a checkpoint
+        times=2,  # an epoch of 300 images would end before it is worth a checkpoint
         dataset=dict(
             type=dataset_type,
             data_root=data_root,
