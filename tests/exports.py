@@ -12,7 +12,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from tests.builders import distill, retinanet
+from tests.builders import distill, gfl, retinanet, rotated_retinanet
 
 CLASSES = ('car', 'van', 'bus')
 PIPELINE = [
@@ -24,52 +24,6 @@ PIPELINE = [
         meta_keys=('img_id', 'ori_shape', 'img_shape', 'scale_factor', 'instances'),
     ),
 ]
-
-
-def gfl() -> ConfigDict:
-    """A GFL as small as the RetinaNet of the builders."""
-    cfg = retinanet()
-    cfg.type = 'mmdet.GFL'
-    cfg.bbox_head = ConfigDict(
-        type='mmdet.GFLHead',
-        num_classes=3,
-        in_channels=16,
-        stacked_convs=1,
-        feat_channels=16,
-        norm_cfg=dict(type='GN', num_groups=4),
-        reg_max=8,
-        anchor_generator=dict(
-            type='mmdet.AnchorGenerator',
-            octave_base_scale=4,
-            scales_per_octave=1,
-            ratios=[1.0],
-            strides=[8, 16, 32, 64],
-        ),
-        loss_cls=dict(type='mmdet.QualityFocalLoss'),
-        loss_dfl=dict(type='mmdet.DistributionFocalLoss'),
-        loss_bbox=dict(type='mmdet.GIoULoss'),
-    )
-    return cfg
-
-
-def rotated_retinanet() -> ConfigDict:
-    """A RetinaNet with rotated boxes, angles in [-90, 90) degrees."""
-    cfg = retinanet(preprocessor=dict(boxtype2tensor=False))
-    cfg.bbox_head.anchor_generator.update(
-        type='mmrotate.FakeRotatedAnchorGenerator', angle_version='le90'
-    )
-    cfg.bbox_head.bbox_coder = dict(
-        type='mmrotate.DeltaXYWHTRBBoxCoder',
-        angle_version='le90',
-        norm_factor=None,
-        edge_swap=True,
-        proj_xy=True,
-        target_means=(0.0,) * 5,
-        target_stds=(1.0,) * 5,
-    )
-    cfg.train_cfg.assigner.iou_calculator = dict(type='mmrotate.RBboxOverlaps2D')
-    cfg.test_cfg.nms = dict(type='nms_rotated', iou_threshold=0.1)
-    return cfg
 
 
 STUDENTS = dict(retinanet=retinanet, gfl=gfl, rotated=rotated_retinanet)

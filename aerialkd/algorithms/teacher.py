@@ -118,7 +118,15 @@ class FrozenTeacher(nn.Module):
         Raises:
             TeacherError: if the names or their order differ.
         """
-        if self.classes is None or tuple(classes) == self.classes:
+        if self.classes is None:
+            print_log(
+                'The teacher checkpoint does not state its classes: they are not '
+                "compared with the student's.",
+                logger='current',
+                level=logging.WARNING,
+            )
+            return
+        if tuple(classes) == self.classes:
             return
         both = list(zip(self.classes, classes, strict=False))
         at = next((i for i, (t, s) in enumerate(both) if t != s), len(both))

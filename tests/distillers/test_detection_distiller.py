@@ -6,8 +6,14 @@ from aerialkd.engine.profile import made_batch
 from aerialkd.errors import ConfigError, RecordError
 from aerialkd.losses import DistillLoss
 from aerialkd.registry import MODELS as OURS
-from tests.builders import batch, distill, pkd_distiller, retinanet
-from tests.exports import gfl, rotated_retinanet
+from tests.builders import (
+    batch,
+    distill,
+    gfl,
+    pkd_distiller,
+    retinanet,
+    rotated_retinanet,
+)
 
 
 @pytest.fixture
