@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -36,6 +37,8 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args)
     if args.amp:
+        if get_device() == 'cpu':
+            raise ConfigError('--amp needs a GPU, none was found; leave it out.')
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.loss_scale = 'dynamic'
     if args.auto_scale_lr:

@@ -21,9 +21,8 @@ env_cfg = dict(
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),
 )
-vis_backends = [
-    dict(type='LocalVisBackend')
-]  # add TensorboardVisBackend or WandbVisBackend
+# Add dict(type='TensorboardVisBackend') or dict(type='WandbVisBackend') for more.
+vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(
     type='DetLocalVisualizer', vis_backends=vis_backends, name='visualizer'
 )

@@ -164,6 +164,12 @@ def test_from_data_to_a_distilled_student(tmp_path):
             ['configs/demo/retinanet_student.py', 'nothing.pth'],
             'error: nothing.pth: no such checkpoint file.',
         ),
+        pytest.param(
+            'train.py',
+            ['configs/demo/retinanet_student.py', '--amp'],
+            'error: --amp needs a GPU',
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason='has a GPU'),
+        ),
         (
             'profile_step.py',
             ['configs/demo/retinanet_student.py'],
