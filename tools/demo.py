@@ -50,6 +50,7 @@ def evaluate(name: str, checkpoint: Path) -> dict[str, float]:
     cfg = read_config(ROOT / f'configs/demo/{name}.py')
     cfg.work_dir = str(ROOT / cfg.work_dir)
     cfg.log_level = 'WARNING'
+    cfg.visualizer.name = name  # mmengine keeps one of each name in a process
     runner = build_test_runner(cfg, str(checkpoint))
     metrics = runner.test()
     row = {key: 100 * metrics[f'visdrone/{key}@500'] for key in MEASURES}
