@@ -108,6 +108,25 @@ def gfl() -> ConfigDict:
     return cfg
 
 
+def fcos() -> ConfigDict:
+    """An FCOS, whose head decodes its boxes in evaluation mode."""
+    cfg = retinanet()
+    cfg.type = 'mmdet.FCOS'
+    cfg.bbox_head = ConfigDict(
+        type='mmdet.FCOSHead',
+        num_classes=3,
+        in_channels=16,
+        stacked_convs=1,
+        feat_channels=16,
+        strides=[8, 16, 32, 64],
+        regress_ranges=((-1, 16), (16, 32), (32, 64), (64, 1e8)),
+        norm_on_bbox=True,
+        norm_cfg=dict(type='GN', num_groups=4),
+    )
+    cfg.train_cfg = None
+    return cfg
+
+
 def rotated_retinanet() -> ConfigDict:
     """A RetinaNet with rotated boxes, angles in [-90, 90) degrees."""
     cfg = retinanet(preprocessor=dict(boxtype2tensor=False))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmcv.cnn.utils import fuse_conv_bn as fold_batch_norms
 from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from torch import Tensor, nn
@@ -64,9 +65,7 @@ class FrozenTeacher(nn.Module):
         elif not isinstance(cfg, nn.Module):
             self._initialise()
         if fuse_conv_bn:
-            from mmcv.cnn.utils import fuse_conv_bn as fuse
-
-            self.model = fuse(self.model.eval())
+            self.model = fold_batch_norms(self.model.eval())
         self.channels_last = channels_last
         if channels_last:
             self.model.to(memory_format=torch.channels_last)

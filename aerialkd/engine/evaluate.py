@@ -55,7 +55,7 @@ def _add_test_time_augmentation(cfg: Config) -> None:
     cfg.setdefault(
         'tta_model',
         dict(
-            type='mmdet.DetTTAModel',
+            type='DetTTAModel',  # registered at MMEngine's root, so without a scope
             tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=limit),
         ),
     )

@@ -5,13 +5,12 @@ import numpy as np
 import pytest
 import torch
 from mmdet.structures import DetDataSample
-from mmengine.config import ConfigDict
 
 from aerialkd.errors import CheckpointError, ConfigError, EnvironmentProblem
 from aerialkd.export import onnx_export
 from aerialkd.export.onnx_export import OnnxOptions, RawHead, export_onnx
 from aerialkd.export.student import export_student
-from tests.builders import retinanet
+from tests.builders import fcos, retinanet
 from tests.exports import CLASSES, PIPELINE, build, config, gfl, rotated_retinanet, save
 
 onnx = pytest.importorskip('onnx', reason='onnx is not installed: .[onnx]')
@@ -20,23 +19,6 @@ pytestmark = pytest.mark.filterwarnings(
     'ignore:DeprecationWarning. `num_anchors`:UserWarning'
 )
 SMALL = OnnxOptions(size=(64, 96))
-
-
-def fcos():
-    cfg = retinanet()
-    cfg.type = 'mmdet.FCOS'
-    cfg.bbox_head = ConfigDict(
-        type='mmdet.FCOSHead',
-        num_classes=3,
-        in_channels=16,
-        stacked_convs=1,
-        feat_channels=16,
-        strides=[8, 16, 32, 64],
-        regress_ranges=((-1, 32), (32, 64), (64, 128), (128, 1e8)),
-        norm_on_bbox=True,
-        norm_cfg=None,
-    )
-    return cfg
 
 
 def run(path, images):

@@ -42,13 +42,8 @@ def test_zero_for_the_same_pattern_at_another_scale():
 
 
 def test_gradient():
-    s = features(2, 3, 4, 3).requires_grad_()
-    assert gradcheck(
-        lambda s: pearson_loss(s, features(2, 3, 4, 3) * 0 + TEACHER), (s,)
-    )
-
-
-TEACHER = torch.arange(72, dtype=torch.float64).sin().view(2, 3, 4, 3)
+    s, t = features(2, 3, 4, 3).requires_grad_(), features(2, 3, 4, 3)
+    assert gradcheck(lambda s: pearson_loss(s, t), (s,))
 
 
 def test_teacher_gets_no_gradient():

@@ -12,7 +12,7 @@ from aerialkd.recorders import (
     ModuleOutputsRecorder,
     tensors_of,
 )
-from tests.builders import batch, distill, pkd_distiller, retinanet
+from tests.builders import batch, distill, fcos, pkd_distiller, retinanet
 
 
 def recorded(model, source, inputs):
@@ -71,24 +71,6 @@ def test_assignment_recorder_restores_the_head_after_an_exception():
     assert recorder.get_record_data() is None
 
 
-def fcos(width):
-    cfg = retinanet(width=width)
-    cfg.type = 'mmdet.FCOS'
-    cfg.bbox_head = dict(
-        type='mmdet.FCOSHead',
-        num_classes=3,
-        in_channels=16,
-        feat_channels=16,
-        stacked_convs=1,
-        strides=[8, 16, 32, 64],
-        regress_ranges=((-1, 16), (16, 32), (32, 64), (64, 1e8)),
-        norm_cfg=dict(type='GN', num_groups=4),
-        norm_on_bbox=True,
-    )
-    cfg.train_cfg = None
-    return cfg
-
-
 def test_head_outputs_of_the_teacher_are_raw(monkeypatch):
     # FCOS multiplies its box outputs by the stride in evaluation mode.
     recorders = dict(fpn=dict(type='HeadOutputs'))
@@ -97,8 +79,8 @@ def test_head_outputs_of_the_teacher_are_raw(monkeypatch):
         loss_forward_mappings=dict(pkd=dict(recorder='fpn', data_idx=1)),
     )
     torch.manual_seed(0)
-    student = MODELS.build(fcos(8))
-    teacher = MODELS.build(fcos(8))
+    student = MODELS.build(fcos())
+    teacher = MODELS.build(fcos())
     teacher.load_state_dict(student.state_dict())
     model = MODELS.build(
         distill(architecture=student, teacher=teacher, distiller=distiller)

@@ -138,6 +138,13 @@ def test_from_data_to_a_distilled_student(tmp_path):
     assert 'visdrone/AP50@100' in done.stdout + done.stderr
     assert 'visdrone/AR@500' in done.stdout + done.stderr
     assert len(list((tmp_path / 'test').rglob('drawn/*.png'))) == 3
+    done = tool(
+        *('test.py', distilled, student, '--work-dir', tmp_path / 'tta', '--tta'),
+        *('--out', tmp_path / 'predictions.pkl'),
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert 'visdrone/AP@500' in done.stdout + done.stderr
+    assert (tmp_path / 'predictions.pkl').is_file()
     # The run checks class names before the first step.
     renamed = torch.load(student, weights_only=False)
     renamed['meta']['dataset_meta']['classes'] = tuple('abcdefghij')
