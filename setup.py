@@ -37,7 +37,10 @@ setup(
     long_description_content_type='text/markdown',
     python_requires='>=3.10',
     packages=find_packages(include=['aerialkd', 'aerialkd.*']),
-    package_data={'aerialkd': ['py.typed']},
+    package_data={
+        'aerialkd': ['py.typed'],
+        'aerialkd.visualization.report': ['*.j2', '*.css'],
+    },
     # Neither torch nor the OpenMMLab packages: as with OpenMMLab's own packages they
     # are installed first (`make setup`), because pip would replace a CUDA torch that
     # suits the machine, and because mmcv must be built against that very torch.

@@ -1,0 +1,1 @@
+"""Pictures of what detectors see, find and learn, and the report that shows them."""

@@ -1,0 +1,188 @@
+"""The table, the sentence at the top, and who is who."""
+
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from aerialkd.errors import ConfigError
+from aerialkd.visualization.report.comparison import compare
+from aerialkd.visualization.report.logs import TrainingLog
+from aerialkd.visualization.report.measures import (
+    common_measures,
+    main_measure,
+    sentence,
+    table_of,
+)
+from aerialkd.visualization.report.runs import Run
+from tests.builders import distill, retinanet
+
+
+def run(name, model, ap=None, seed=0, data='val', teacher=None, **metrics):
+    cfg = Config(
+        dict(
+            model=model,
+            work_dir=f'w/{name}',
+            randomness=dict(seed=seed),
+            test_dataloader=dict(dataset=dict(type='Data', data_root=data)),
+        )
+    )
+    if teacher:
+        cfg.model.teacher_ckpt = teacher
+    if ap is not None:
+        metrics = {'visdrone/AP@500': ap, 'visdrone/AP50@500': 2 * ap, **metrics}
+    log = TrainingLog(validations=[(3, metrics)] if metrics else [])
+    folder = Path('w', name).resolve()
+    return Run(name, folder, cfg, folder / 'a.py', log, None, remark='it is a test')
+
+
+def three(teacher=0.3, alone=0.2, distilled=0.25):
+    return [
+        run('pkd', distill(), distilled),
+        run('small', retinanet(), alone),
+        run('large', retinanet(width=16), teacher),
+    ]
+
+
+def test_the_largest_number_of_detections_counts():
+    measures = common_measures(
+        {
+            'visdrone/AP@100': 0.1,
+            'visdrone/AP@500': 0.2,
+            'visdrone/AP_S@500': -1.0,
+            'visdrone/AR@500': 0.4,
+            'visdrone/car/AP@500': 0.9,
+        }
+    )
+    assert measures.values == {'AP': 0.2, 'AR': 0.4}
+    assert '500 best' in measures.note
+
+
+@pytest.mark.parametrize(
+    ('metrics', 'expected'),
+    [
+        (
+            {'coco/bbox_mAP': 0.3, 'coco/bbox_mAP_50': 0.5, 'coco/bbox_mAP_s': 0.1},
+            {'AP': 0.3, 'AP50': 0.5, 'AP_S': 0.1},
+        ),
+        ({'dota/mAP': 0.4, 'dota/AP50': 0.41}, {'mAP': 0.4, 'AP50': 0.41}),
+        ({'own/quality': 0.7}, {'quality': 0.7}),
+        ({}, {}),
+    ],
+)
+def test_measures_of_other_evaluators(metrics, expected):
+    assert common_measures(metrics).values == expected
+
+
+def test_roles_come_from_the_models():
+    (comparison,) = compare(three())
+    assert [(row.role, row.label) for row in comparison.rows] == [
+        ('teacher', 'large'),
+        ('student alone', 'small'),
+        ('distilled', 'pkd'),
+    ]
+    assert len({row.color for row in comparison.rows}) == 3
+
+
+def test_a_teacher_like_its_student_is_known_by_its_checkpoint():
+    model = distill(teacher=retinanet())
+    runs = [
+        run('self', model, 0.2, teacher='w/first/epoch_1.pth'),
+        run('first', retinanet(), 0.2),
+        run('second', retinanet(), 0.2),
+    ]
+    compare(runs)
+    assert [r.role for r in runs] == ['distilled', 'teacher', 'student alone']
+
+
+def test_the_baseline_can_be_named():
+    runs = [*three(), run('other', retinanet(width=4), 0.1)]
+    (comparison,) = compare(runs, 'other')
+    assert comparison.baseline.label == 'other'
+    assert runs[1].role == 'detector'
+    with pytest.raises(ConfigError, match="'nobody', expected one of pkd, small"):
+        compare(three(), 'nobody')
+
+
+def test_the_sentence_is_computed():
+    (comparison,) = compare(three())
+    assert sentence(comparison).startswith(
+        'PKD: AP 25.00, 5.00 above the student alone, 5.00 below its teacher '
+        '(Data val). One run of each'
+    )
+    (comparison,) = compare(three(teacher=0.1, alone=0.5))
+    assert '25.00 below the student alone, 15.00 above its teacher' in sentence(
+        comparison
+    )
+
+
+def test_sentences_of_less():
+    (comparison,) = compare([run('small', retinanet(), 0.2)])
+    assert sentence(comparison) == 'AP in percent: small 20.00 (Data val).'
+    (comparison,) = compare([run('small', retinanet())])
+    assert sentence(comparison) == 'Not evaluated: small.'
+    assert main_measure(comparison) == ''
+
+
+def test_differences_are_those_to_the_student_alone():
+    (comparison,) = compare(three())
+    table = table_of(comparison)
+    assert table.columns == ['AP', 'AP50']
+    cells = {row.role: [(c.text, c.difference, c.gain) for c in cells]
+             for row, cells in table.rows}  # fmt: skip
+    assert cells['teacher'][0] == ('30.00', '+10.00', True)
+    assert cells['student alone'][1] == ('40.00', '', False)
+    assert cells['distilled'] == [('25.00', '+5.00', True), ('50.00', '+10.00', True)]
+    assert any('(small)' in note for note in table.notes)
+    assert any('after epoch 3, as it is a test' in note for note in table.notes)
+
+
+def test_a_loss_is_written_with_a_minus():
+    (comparison,) = compare(three(distilled=0.1))
+    cell = table_of(comparison).rows[-1][1][0]
+    assert (cell.difference, cell.gain) == ('\N{MINUS SIGN}10.00', False)
+
+
+def test_seeds_share_a_row():
+    seeds = [run(f'small{s}', retinanet(), ap, s) for s, ap in enumerate((0.2, 0.3))]
+    (comparison,) = compare([*seeds, run('pkd', distill(), 0.25)])
+    row, cells = table_of(comparison).rows[0]
+    assert row.label == 'small0, 2 runs'
+    assert cells[0].text == '25.00 ± 7.07'  # sample standard deviation
+    assert '0.00 above the student alone' in sentence(comparison)
+    assert 'One run of pkd: how much' in sentence(comparison)
+    assert any('sample standard deviation' in n for n in table_of(comparison).notes)
+
+
+def test_seeds_with_teachers_of_their_own_share_a_row():
+    runs = [
+        run(f'{s}/pkd', distill(), 0.2, s, teacher=f'w/{s}/big/epoch_1.pth')
+        for s in range(3)
+    ]
+    (comparison,) = compare(runs)
+    assert [row.label for row in comparison.rows] == ['pkd, 3 runs']
+    assert 'PKD: AP 20.00 (mean of 3 runs)' in sentence(comparison)
+    assert 'One run' not in sentence(comparison)
+
+
+def test_other_configs_do_not_share_a_row():
+    one, other = run('a', retinanet(), 0.2), run('b', retinanet(), 0.3)
+    other.cfg.max_epochs = 24
+    (comparison,) = compare([one, other])
+    assert [row.label for row in comparison.rows] == ['a', 'b']
+
+
+def test_other_data_is_not_compared():
+    runs = [*three(), run('elsewhere', retinanet(), 0.9, data='test')]
+    first, second = compare(runs)
+    assert [row.label for row in second.rows] == ['elsewhere']
+    assert len(first.rows) == 3
+    assert all(not c.difference for _, cells in table_of(second).rows for c in cells)
+
+
+def test_runs_without_measures_say_so():
+    runs = three()
+    runs[2].log.validations.clear()
+    table = table_of(compare(runs)[0])
+    assert [cell.text for cell in table.rows[0][1]] == ['not evaluated'] * 2
+    assert 'large is not evaluated: it is a test.' in table.notes
