@@ -7,87 +7,140 @@ it was.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import mean, stdev
+
+from mmengine.config import Config
 
 from aerialkd.cli import one_line_errors, read_config
-from aerialkd.engine.evaluate import build_test_runner
+from aerialkd.engine.evaluated import evaluated_run
+from aerialkd.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
+WORK_DIR = Path('work_dirs/demo')
+MADE = {'layout': 'visdrone', 'images': 1000, 'size': 192, 'seed': 0}
 RUNS = {
     'teacher': 'retinanet_teacher',
     'student alone': 'retinanet_student',
     'distilled student': 'pkd_retinanet',
 }
 MEASURES = ('AP', 'AP50', 'AP75', 'AP_S', 'AP_M')
+# What makes it the same training.
+DECISIVE = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'randomness')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--seeds',
+        type=int,
+        nargs='+',
+        default=[0],
+        help='train teacher and students once for each; the images stay the same',
+    )
+    return parser.parse_args()
 
 
 def run(*command: object) -> None:
     """Run a tool of this folder, and stop with it if it fails."""
-    done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT)
+    done = subprocess.run([sys.executable, *map(str, command)])
     if done.returncode:
         sys.exit(done.returncode)
 
 
-def train(name: str) -> Path:
-    """Train a demo config, or what is left of it; returns its last checkpoint."""
-    config = f'configs/demo/{name}.py'
-    cfg = read_config(ROOT / config)
-    work_dir = ROOT / cfg.work_dir
-    checkpoint = work_dir / f'epoch_{cfg.train_cfg.max_epochs}.pth'
+def seeded(name: str, seed: int) -> Config:
+    """A demo config with its seed, its work dir and the teacher of the same seed."""
+    cfg = read_config(f'configs/demo/{name}.py')
+    folder = WORK_DIR / (f'seed_{seed}' if seed else '.')
+    cfg.work_dir = str(folder / name)
+    cfg.randomness.seed = seed
+    if 'teacher_ckpt' in cfg.model:
+        cfg.model.teacher_ckpt = str(last_checkpoint(seeded(RUNS['teacher'], seed)))
+    return cfg
+
+
+def last_checkpoint(cfg: Config) -> Path:
+    """The checkpoint that a finished training leaves."""
+    return Path(cfg.work_dir) / f'epoch_{cfg.train_cfg.max_epochs}.pth'
+
+
+def train(name: str, cfg: Config) -> None:
+    """Train a demo config, or what is left of it.
+
+    Raises:
+        ConfigError: if the work dir holds a training of another config.
+    """
+    work_dir, checkpoint = Path(cfg.work_dir), last_checkpoint(cfg)
+    before = work_dir / f'{name}.py'
+    if before.is_file() and any(Config.fromfile(before)[k] != cfg[k] for k in DECISIVE):
+        raise ConfigError(
+            f'{work_dir}: got a training of another config, expected that of '
+            f'configs/demo/{name}.py; move it away, or remove it: rm -r {work_dir}'
+        )
     if checkpoint.is_file():
-        print(f'{name}: already trained, {checkpoint.relative_to(ROOT)}')
-    else:
-        resume = ['--resume'] if (work_dir / 'last_checkpoint').is_file() else []
-        run('tools/train.py', config, *resume)
-    return checkpoint
+        print(f'{name}: already trained, {checkpoint}')
+        return
+    resume = ['--resume'] if (work_dir / 'last_checkpoint').is_file() else []
+    options = ['--cfg-options', f'randomness.seed={cfg.randomness.seed}']
+    if 'teacher_ckpt' in cfg.model:
+        options.append(f'model.teacher_ckpt={cfg.model.teacher_ckpt}')
+    where = ['--work-dir', cfg.work_dir]
+    run('tools/train.py', f'configs/demo/{name}.py', *resume, *where, *options)
 
 
-def evaluate(name: str, checkpoint: Path) -> dict[str, float]:
-    """Measures of a checkpoint and the parameters of its detector."""
-    cfg = read_config(ROOT / f'configs/demo/{name}.py')
-    cfg.work_dir = str(ROOT / cfg.work_dir)
-    cfg.log_level = 'WARNING'
-    cfg.visualizer.name = name  # mmengine keeps one of each name in a process
-    runner = build_test_runner(cfg, str(checkpoint))
-    metrics = runner.test()
-    row = {key: 100 * metrics[f'visdrone/{key}@500'] for key in MEASURES}
-    millions = sum(parameter.numel() for parameter in runner.model.parameters()) / 1e6
-    return {**row, 'M params': millions}
+def evaluate(cfg: Config) -> dict[str, float]:
+    """The table's row of a finished training."""
+    result = evaluated_run(cfg, last_checkpoint(cfg), cache=cfg.work_dir)
+    return {
+        **{key: 100 * result.metrics[f'visdrone/{key}@500'] for key in MEASURES},
+        'M params': result.parameters / 1e6,
+        'GFLOPs': result.flops / 1e9,
+        'images/s': result.images_per_second,
+    }
 
 
-def table(rows: dict[str, dict[str, float]]) -> str:
-    """Rows by name as an aligned text table."""
-    columns = list(next(iter(rows.values())))
-    lines = [f'{"":<18}' + ''.join(f'{column:>10}' for column in columns)]
-    for name, row in rows.items():
-        lines.append(f'{name:<18}' + ''.join(f'{row[c]:10.2f}' for c in columns))
+def table(rows: dict[str, list[dict[str, float]]]) -> str:
+    """Rows by name, one for each seed, as an aligned text table of their means.
+
+    With several seeds the measures carry their sample standard deviation.
+    """
+    columns = list(next(iter(rows.values()))[0])
+    lines = [f'{"":<18}' + ''.join(f'{column:>14}' for column in columns)]
+    for name, seeds in rows.items():
+        line = f'{name:<18}'
+        for column in columns:
+            values = [row[column] for row in seeds]
+            cell = f'{mean(values):.2f}'
+            if len(values) > 1 and column in MEASURES:
+                cell += f' ± {stdev(values):.2f}'
+            line += f'{cell:>14}'
+        lines.append(line)
     return '\n'.join(lines)
 
 
 @one_line_errors
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    seeds = parse_args().seeds
+    os.chdir(ROOT)  # paths in configs start there
     start = time.monotonic()
-    made = (
-        '--layout',
-        'visdrone',
-        '--out',
-        'data/demo',
-        '--images',
-        400,
-        '--size',
-        192,
-    )
-    run('tools/make_demo_data.py', *made, '--seed', 0)
-    checkpoints = {name: train(name) for name in RUNS.values()}
-    rows = {label: evaluate(name, checkpoints[name]) for label, name in RUNS.items()}
+    made = [word for key, value in MADE.items() for word in (f'--{key}', value)]
+    run('tools/make_demo_data.py', '--out', WORK_DIR / 'data', *made)
+    configs = [(label, seeded(name, s)) for s in seeds for label, name in RUNS.items()]
+    for label, cfg in configs:
+        train(RUNS[label], cfg)
+    rows: dict[str, list[dict[str, float]]] = {label: [] for label in RUNS}
+    for label, cfg in configs:
+        rows[label].append(evaluate(cfg))
+    report = WORK_DIR / 'report.html'
+    run('tools/report.py', *(cfg.work_dir for _, cfg in configs), '--out', report)
     minutes = (time.monotonic() - start) / 60
-    print(f'\nDemo on made images, one seed, {minutes:.1f} minutes')
+    print(f'\nDemo on made images, seeds {seeds}, {minutes:.1f} minutes')
     print(table(rows))
-    print('\nwork_dirs/demo holds the checkpoints and logs.')
+    print(f'\nreport: {report}')
 
 
 if __name__ == '__main__':

@@ -37,7 +37,7 @@ def pedestrian(rng: np.random.Generator) -> Sequence[Block]:
         box((-0.22, 0.22), 0.6, (0.8, 1.45), shirt, shirt, is_round=True),
         box((-0.15, 0.15), 0.3, (1.45, 1.75), hair, is_round=True),
     ]
-    return enlarged(parts, 1.5)
+    return enlarged(parts, 1.75)
 
 
 def people(rng: np.random.Generator) -> Sequence[Block]:
@@ -48,7 +48,7 @@ def people(rng: np.random.Generator) -> Sequence[Block]:
         box((-0.38, 0.22), 0.66, (0, 0.7), shirt, shirt, is_round=True),
         box((-0.2, 0.12), 0.32, (0.7, 0.98), vary(rng, (38, 38, 44)), is_round=True),
     ]
-    return enlarged(parts, 1.5)
+    return enlarged(parts, 1.75)
 
 
 def bicycle(rng: np.random.Generator) -> Sequence[Block]:

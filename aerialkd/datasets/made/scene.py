@@ -16,6 +16,8 @@ from aerialkd.datasets.made.ground import lay_car_park, lay_roads, paint_ground
 OVERSAMPLING = 2  # canvas pixels a pixel of the picture
 MIN_VISIBLE = 0.25  # of an object's area; less is not annotated
 MIN_SIDE = 3  # pixels
+MIN_OBJECTS, MAX_OBJECTS = 5, 200  # in a picture
+ATTEMPTS = 4  # to reach MIN_OBJECTS; pictures of few metres have no room for them
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,19 @@ def render_scene(rng: np.random.Generator, size: int) -> Scene:
         rng: decides everything.
         size: side of the picture in pixels, at least 64.
     """
+    scenes = []
+    for _ in range(ATTEMPTS):
+        scenes.append(_render(rng, size))
+        if len(scenes[-1].objects) >= MIN_OBJECTS:
+            break
+    return max(scenes, key=lambda scene: len(scene.objects))
+
+
+def _render(rng: np.random.Generator, size: int) -> Scene:
+    """One photo, whatever is on it."""
     camera = Camera(
         pixels_per_metre=OVERSAMPLING
-        * float(np.exp(rng.uniform(np.log(3.2), np.log(7.0)))),
+        * float(np.exp(rng.uniform(np.log(5.0), np.log(10.0)))),
         tilt=rng.uniform(0.0, 0.55),
         sun=_sun(rng),
     )
@@ -100,6 +112,7 @@ def _furnish(canvas: Canvas, rng: np.random.Generator) -> list[things.Thing]:
     ground = traffic.Occupancy(canvas)
     picture = 192 * OVERSAMPLING
     wanted = np.clip(rng.lognormal(3.3, 0.55), 7, 60) * (size / picture) ** 2
+    wanted = min(wanted, MAX_OBJECTS / 1.1)  # the shares below add up to 1.1
     driving = traffic.on_lanes(rng, canvas, roads)
     placed = [v for v in driving if _is_in(v, canvas) and ground.claim(v)]
     for road in roads:

@@ -135,7 +135,7 @@ def beside_roads(
     """People and two-wheelers on the pavements, often a few together."""
     metre = canvas.camera.pixels_per_metre
     for road in roads:
-        for _ in range(rng.integers(5, 20)):
+        for _ in range(rng.integers(5, 20) * max(1, round(canvas.size / 384))):
             index = int(rng.integers(len(road.points)))
             side = (
                 rng.choice([-1, 1]) * (road.width / 2 + rng.uniform(0.8, 2.0)) * metre
@@ -150,7 +150,7 @@ def beside_roads(
 def on_open_ground(rng: np.random.Generator, canvas: Canvas) -> Iterator[Thing]:
     """Groups of people and a few vehicles anywhere."""
     metre = canvas.camera.pixels_per_metre
-    for _ in range(rng.integers(3, 14)):
+    for _ in range(rng.integers(3, 14) * max(1, round((canvas.size / 384) ** 2))):
         place = rng.uniform(0, canvas.size, 2)
         for _ in range(rng.integers(1, 7)):
             yield make_object(rng, ON_OPEN_GROUND, place, rng.uniform(0, 2 * np.pi))

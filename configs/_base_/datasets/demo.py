@@ -1,6 +1,6 @@
 # Made drone images of 192x192 in VisDrone's layout (tools/make_demo_data.py).
 dataset_type = 'aerialkd.VisDroneDataset'
-data_root = 'data/demo/'
+data_root = 'work_dirs/demo/data/'
 train_batch_size = 8
 
 train_pipeline = [
@@ -33,15 +33,11 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='RepeatDataset',
-        times=2,  # an epoch of 300 images would end before it is worth a checkpoint
-        dataset=dict(
-            type=dataset_type,
-            data_root=data_root,
-            data_prefix=dict(img_path='train/images', ann_path='train/annotations'),
-            filter_cfg=dict(filter_empty_gt=True),
-            pipeline=train_pipeline,
-        ),
+        type=dataset_type,
+        data_root=data_root,
+        data_prefix=dict(img_path='train/images', ann_path='train/annotations'),
+        filter_cfg=dict(filter_empty_gt=True),
+        pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(

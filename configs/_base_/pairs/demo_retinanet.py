@@ -4,5 +4,5 @@ model = dict(
     type='aerialkd.DetectionDistill',
     architecture=_base_.model,
     teacher='configs/demo/retinanet_teacher.py',
-    teacher_ckpt='work_dirs/demo/retinanet_teacher/epoch_12.pth',
+    teacher_ckpt='work_dirs/demo/retinanet_teacher/epoch_10.pth',
 )
