@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.visualization import Visualizer
 from mmrazor.models.algorithms import BaseAlgorithm, SingleTeacherDistill
 from mmrazor.models.utils import add_prefix
 from torch import Tensor, nn
 
-from aerialkd.algorithms.teacher import FrozenTeacher
+from aerialkd.algorithms.teacher import FrozenTeacher, raw_outputs
 from aerialkd.distillers import DetectionDistiller
 from aerialkd.engine import model_cfg
 from aerialkd.errors import ConfigError, TeacherError
@@ -161,9 +163,42 @@ class DetectionDistill(SingleTeacherDistill):
         self, batch_inputs: Tensor, data_samples: Sequence[Any]
     ) -> dict[str, Any]:
         """Record the student's step and return its task losses."""
+        with self._recording_student():
+            return self.student(batch_inputs, data_samples, mode='loss')
+
+    @torch.no_grad()
+    def observe(
+        self, batch_inputs: Tensor, data_samples: Sequence[Any], annotated: bool
+    ) -> BatchContext | None:
+        """Record a forward pass of both in evaluation mode, to look at.
+
+        Without ground truth, that is the student's ``extract_feat`` and dense head. The
+        records are there until ``distiller.clear_records()``.
+
+        Args:
+            batch_inputs: normalised, padded images, (N, C, H, W).
+            data_samples: as for :meth:`loss`; without ground truth where there is none.
+            annotated: whether there is ground truth; targets are then assigned.
+
+        Returns:
+            What the losses may know about the batch; None without ground truth.
+        """
+        self.eval()
+        self.run_teacher(batch_inputs, data_samples)
+        with raw_outputs(self.student), self._recording_student():
+            if annotated:
+                self.student(batch_inputs, data_samples, mode='loss')
+                return self.context(batch_inputs, data_samples)
+            feats = self.student.extract_feat(batch_inputs)
+            if hasattr(self.student, 'bbox_head'):
+                self.student.bbox_head(feats)  # forward() itself would call no hooks
+            return None
+
+    @contextmanager
+    def _recording_student(self) -> Iterator[None]:
         self.distiller.set_deliveries_override(True)
         with self.distiller.student_recorders, self.distiller.deliveries:
-            return self.student(batch_inputs, data_samples, mode='loss')
+            yield
 
     def context(
         self, batch_inputs: Tensor, data_samples: Sequence[Any]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -101,15 +101,8 @@ class FrozenTeacher(nn.Module):
         with self._autocast(inputs.device.type):
             feats = self.model.extract_feat(inputs)
             if with_head:
-                head = self.model.bbox_head
-                # Raw outputs as the student's head gives them in training: some heads
-                # (FCOS) decode in evaluation. Only the head's own flag; its layers
-                # stay in evaluation mode.
-                head.training = True
-                try:
-                    head(feats)
-                finally:
-                    head.training = False
+                with raw_outputs(self.model):
+                    self.model.bbox_head(feats)
 
     def check_classes(self, classes: Sequence[str]) -> None:
         """Compare the teacher's class names with the student's.
@@ -166,3 +159,18 @@ class FrozenTeacher(nn.Module):
                 'teacher_may_differ (shell patterns).'
             ) from error
         return weights.classes
+
+
+@contextmanager
+def raw_outputs(detector: nn.Module) -> Iterator[None]:
+    """Let the dense head of a detector in evaluation mode speak as in training.
+
+    Some heads (FCOS) decode in evaluation. Only the head's own flag is switched; its
+    layers stay in evaluation mode. A detector without ``bbox_head`` is left alone.
+    """
+    head = getattr(detector, 'bbox_head', nn.Identity())
+    before, head.training = head.training, True
+    try:
+        yield
+    finally:
+        head.training = before

@@ -11,6 +11,7 @@ from mmrazor.models.distillers import ConfigurableDistiller
 from torch import Tensor, nn
 
 from aerialkd.errors import ConfigError
+from aerialkd.losses import DistillLoss
 from aerialkd.recorders import AssignedTargetsRecorder, HeadOutputsRecorder
 from aerialkd.registry import MODELS, TASK_UTILS
 from aerialkd.structures import AssignedTargets, BatchContext
@@ -128,6 +129,7 @@ class DetectionDistiller(ConfigurableDistiller):
         levels: tuple[int, ...] | None = None,
     ) -> Any:
         """Fetch a record, choose levels of it, and pass it through a connector."""
+        levels = None if levels is None else tuple(levels)  # a list from --cfg-options
         key = (recorder, from_student, record_idx, data_idx, levels, connector)
         if key not in self._connected:
             data = super().get_record(recorder, from_student, record_idx, data_idx)
@@ -149,13 +151,35 @@ class DetectionDistiller(ConfigurableDistiller):
 
     def compute_loss(self, name: str, batch: BatchContext | None = None) -> Tensor:
         """Compute one loss, given by its logged name (``loss_pkd``)."""
+        return self.distill_losses[name](**self.loss_inputs(name, batch))
+
+    def spatial_maps(
+        self, name: str, batch: BatchContext | None = None
+    ) -> dict[str, tuple[Tensor, ...]]:
+        """What a loss looks at; see :meth:`aerialkd.losses.DistillLoss.spatial_maps`.
+
+        Empty for losses of other packages.
+        """
+        loss = self.distill_losses[name]
+        if not isinstance(loss, DistillLoss):
+            return {}
+        return loss.spatial_maps(**self.loss_inputs(name, batch))
+
+    def loss_inputs(
+        self, name: str, batch: BatchContext | None = None
+    ) -> dict[str, Any]:
+        """Arguments of a loss: records with levels chosen and connectors applied."""
         inputs: dict[str, Any] = {
             argument: self.get_record(**record)
             for argument, record in self.loss_forward_mappings[name].items()
         }
-        if name in self._takes_batch:
+        if self.takes_batch(name):
             inputs['batch'] = batch
-        return self.distill_losses[name](**inputs)
+        return inputs
+
+    def takes_batch(self, name: str) -> bool:
+        """Whether a loss asks for the BatchContext."""
+        return name in self._takes_batch
 
     def clear_records(self) -> None:
         """Drop every record, so that no graph outlives the step."""

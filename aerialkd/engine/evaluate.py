@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
@@ -11,6 +12,7 @@ from mmengine.runner import Runner
 
 from aerialkd.engine.model_cfg import student_model_cfg
 from aerialkd.engine.weights import load_strictly, load_weights
+from aerialkd.errors import ConfigError
 
 META_KEYS = (
     'img_id',
@@ -47,6 +49,19 @@ def build_test_runner(cfg: Config, checkpoint: str, tta: bool = False) -> Runner
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     load_strictly(model.module if tta else model, weights)
     return runner
+
+
+def check_device(device: str) -> None:
+    """Make sure that a device such as ``'cuda:0'`` can be used.
+
+    Raises:
+        ConfigError: if it cannot.
+    """
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f'device: got {device!r}, which fails: {reason}') from error
 
 
 def _add_test_time_augmentation(cfg: Config) -> None:

@@ -22,7 +22,7 @@ from mmrotate.structures.bbox import qbox2rbox
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from aerialkd.engine.evaluate import build_test_runner
+from aerialkd.engine.evaluate import build_test_runner, check_device
 from aerialkd.engine.evaluated_cache import cached_run, keep, key_of
 from aerialkd.engine.evaluated_types import EvaluatedImage, EvaluatedRun
 from aerialkd.errors import ConfigError
@@ -64,7 +64,8 @@ def evaluated_run(
             f'{cfg.filename}: got no test_dataloader and test_evaluator, expected '
             'both; without them a checkpoint cannot be evaluated.'
         )
-    device = _device(device)
+    device = device or get_device()
+    check_device(device)
     if cache is not None:
         kept = cached_run(cfg, checkpoint, cache, device)
         if kept is not None:
@@ -105,16 +106,6 @@ class _Collector(BaseMetric):
     def compute_metrics(self, results: list) -> dict[str, float]:
         self.collected = results
         return {}
-
-
-def _device(device: str | None) -> str:
-    name = device or get_device()
-    try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f'device: got {name!r}, which fails: {reason}') from error
-    return name
 
 
 def _quiet(cfg: Config, folder: str) -> Config:

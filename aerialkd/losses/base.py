@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from aerialkd.errors import ConfigError, ShapeError
+from aerialkd.structures import BatchContext
 
 Levels = Tensor | Sequence[Tensor]
 
@@ -18,6 +19,7 @@ class DistillLoss(nn.Module):
     and ``preds_T`` is a map (N, C, H, W) or a tuple of levels of such maps; the
     result is a scalar, summed over levels. A loss that declares ``batch`` receives
     the :class:`aerialkd.structures.BatchContext` without a mapping in the config.
+    :meth:`spatial_maps`, where a subclass defines it, shows in pictures what it sees.
 
     Args:
         loss_weight: factor of the loss in the total.
@@ -31,6 +33,20 @@ class DistillLoss(nn.Module):
                 f'got {loss_weight}.'
             )
         self.loss_weight = loss_weight
+
+    def spatial_maps(
+        self, preds_S: Levels, preds_T: Levels, batch: BatchContext | None = None
+    ) -> dict[str, tuple[Tensor, ...]]:
+        """What the loss looks at, for pictures; no gradient.
+
+        Called with the arguments of ``forward``. A subclass returns what a reader
+        should see: a cell's share of the loss, attention masks, weights of areas.
+
+        Returns:
+            By name, a map (N, H_l, W_l) for each level of the predictions; empty
+            unless a subclass says otherwise.
+        """
+        return {}
 
     def extra_repr(self) -> str:
         """Show the weight when the model is printed."""

@@ -46,6 +46,30 @@ def pearson_loss(s: Tensor, t: Tensor) -> Tensor:
     return difference.square().mean() / 2
 
 
+def pearson_map(s: Tensor, t: Tensor) -> Tensor:
+    """What each cell adds to :func:`pearson_loss`, the mean of this map.
+
+    Args:
+        s: student features, (N, C, H, W).
+        t: teacher features, same shape; receives no gradient.
+
+    Returns:
+        (N, H, W), half the mean over channels of the squared difference between the
+        channel-standardised features.
+
+    Raises:
+        ShapeError: if the shapes differ.
+
+    Example:
+        >>> s, t = torch.randn(2, 2, 3, 8, 8)
+        >>> bool((pearson_map(s, t).mean() - pearson_loss(s, t)).abs() < 1e-5)
+        True
+    """
+    _same_shape('pearson_map', s, t)
+    difference = _standardise(s) - _standardise(t.detach())
+    return difference.square().mean(1) / 2
+
+
 def _standardise(feat: Tensor) -> Tensor:
     """Channels of (N, C, H, W) with mean 0 and deviation 1; constant ones become 0."""
     if feat.dtype in (torch.float16, torch.bfloat16):

@@ -5,12 +5,14 @@ Cao et al., NeurIPS 2022.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from aerialkd.losses.base import DistillLoss, Levels, level_pairs
-from aerialkd.losses.functional import pearson_loss
+from aerialkd.losses.functional import pearson_loss, pearson_map
 from aerialkd.registry import MODELS
+from aerialkd.structures import BatchContext
 
 
 @MODELS.register_module()
@@ -39,6 +41,14 @@ class PKDLoss(DistillLoss):
         pairs = [self._same_size(s, t) for s, t in level_pairs(preds_S, preds_T)]
         total = sum(pearson_loss(s, t) for s, t in pairs)
         return self.loss_weight * total  # type: ignore[return-value]
+
+    @torch.no_grad()
+    def spatial_maps(
+        self, preds_S: Levels, preds_T: Levels, batch: BatchContext | None = None
+    ) -> dict[str, tuple[Tensor, ...]]:
+        """Each cell's share of the loss; see :func:`pearson_map`."""
+        pairs = [self._same_size(s, t) for s, t in level_pairs(preds_S, preds_T)]
+        return {'loss of a cell': tuple(pearson_map(s, t) for s, t in pairs)}
 
     def _same_size(self, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         if s.shape[2:] == t.shape[2:]:

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from aerialkd.errors import ConfigError, ShapeError
-from aerialkd.losses import PKDLoss
+from aerialkd.losses import DistillLoss, PKDLoss
 from aerialkd.losses.functional import pearson_loss
 
 
@@ -30,6 +30,33 @@ def test_resizes_when_one_side_differs(size):
     small = F.interpolate(t, size, mode='bilinear')
     loss = PKDLoss(1.0, resize_stu=False)(s, t)
     assert loss.item() == pytest.approx(pearson_loss(s, small).item())
+
+
+@pytest.mark.parametrize('resize_stu', [True, False])
+def test_mean_over_the_cells_is_the_loss_of_the_level(resize_stu):
+    s, t = pyramid((8, 6), (4, 3)), pyramid((8, 6), (8, 3))
+    s = tuple(level.requires_grad_() for level in s)
+    loss = PKDLoss(6.0, resize_stu)
+    ((_, maps),) = loss.spatial_maps(s, t).items()
+    for values, student, teacher in zip(maps, s, t, strict=True):
+        assert values.mean().item() * 6 == pytest.approx(loss(student, teacher).item())
+        assert not values.requires_grad
+    assert [m.shape for m in maps] == [(2, 8, 6), (2, 8 if resize_stu else 4, 3)]
+
+
+def test_a_cell_has_its_own_share():
+    s = torch.randn(1, 3, 4, 4)
+    t = s.clone()
+    t[..., 1, 2] += 5
+    ((values,),) = PKDLoss().spatial_maps(s, t).values()
+    assert values[0].argmax() == 1 * 4 + 2
+    assert values[0].sum() - values[0, 1, 2] < values[0, 1, 2]
+    with pytest.raises(ShapeError, match='must have the same shape'):
+        PKDLoss().spatial_maps(s, t[:, :2])
+
+
+def test_losses_show_nothing_by_default():
+    assert DistillLoss().spatial_maps(torch.zeros(1, 1, 2, 2), None) == {}
 
 
 def test_one_pixel_level_is_finite():
