@@ -42,13 +42,15 @@ AWNINGS: tuple[Colour, ...] = (
 
 @dataclass(frozen=True)
 class Block:
-    """A prism over a rectangle or an ellipse; the object's front is at positive x.
+    """An upright prism; the object's front is at positive x.
 
     Attributes:
         x, y: from and to, in metres from the object's centre.
         z: from and to, in metres above the ground.
         side, top: colours.
         is_round: whether the ground plan is an ellipse.
+        outline: (n, 2), a convex ground plan that is neither; ``x`` and ``y`` are its
+            extent.
     """
 
     x: tuple[float, float]
@@ -57,14 +59,18 @@ class Block:
     side: Colour
     top: Colour
     is_round: bool = False
+    outline: NDArray | None = None
 
     def plan(self) -> NDArray:
         """Outline of the ground plan, (n, 2) in metres."""
+        if self.outline is not None:
+            return self.outline
         (x0, x1), (y0, y1) = self.x, self.y
         if not self.is_round:
             return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
-        angles = np.linspace(0, 2 * np.pi, 10, endpoint=False)
         radii = np.array([x1 - x0, y1 - y0]) / 2
+        corners = 10 if radii.max() < 2 else 32  # as many as can be seen
+        angles = np.linspace(0, 2 * np.pi, corners, endpoint=False)
         centre = np.array([x0 + x1, y0 + y1]) / 2
         return centre + radii * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
@@ -82,6 +88,16 @@ def box(
 ) -> Block:
     """A block in the middle of the object's width; sides are darker than the top."""
     return Block(x, (-width / 2, width / 2), z, side or shaded(top), top, is_round)
+
+
+def prism(
+    outline: NDArray, z: tuple[float, float], top: Colour, side: Colour | None = None
+) -> Block:
+    """A block over a convex polygon (n, 2)."""
+    (x0, y0), (x1, y1) = outline.min(axis=0).tolist(), outline.max(axis=0).tolist()
+    return Block(
+        (x0, x1), (y0, y1), z, side or shaded(top), top, outline=np.asarray(outline)
+    )
 
 
 def enlarged(blocks: Sequence[Block], factor: float) -> list[Block]:

@@ -1,164 +1,131 @@
-"""Made data sets on disk, in the native layouts of real ones."""
+"""What made data sets look like on disk: the files of each native layout."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm  # type: ignore[import-untyped]
+from numpy.typing import NDArray
 
-from aerialkd.datasets.made.scene import Scene, SceneObject, render_scene
-from aerialkd.datasets.visdrone_format import CLASSES, IGNORED_REGION
-from aerialkd.errors import ConfigError
+from aerialkd.datasets.made.formats import (
+    dota_annotation,
+    hrsc_annotation,
+    sirst_annotation,
+    sirst_mask,
+    visdrone_annotation,
+)
+from aerialkd.datasets.made.harbour import render_harbour
+from aerialkd.datasets.made.infrared import InfraredScene, render_infrared
+from aerialkd.datasets.made.satellite import render_satellite
+from aerialkd.datasets.made.scene import Scene, render_scene
 
-VERSION = 1  # of the pictures; another one makes other pictures from the same seed
-MANIFEST = 'made.json'
 JPEG_QUALITY = 92
-TRAINING_SHARE = 0.75
-_MIN_IMAGES, _MIN_SIZE = 4, 64
 
 
-def make_data(
-    layout: str,
-    out: str | Path,
-    images: int,
-    size: int,
-    seed: int = 0,
-    progress: bool = True,
-) -> Path:
-    """Make a data set, or what is missing of it.
+@dataclass(frozen=True)
+class Layout:
+    """What a data set looks like on disk.
 
-    Equal arguments make equal files. A folder that is complete is left as it is;
-    after an interruption the same call goes on with the next image.
-
-    Args:
-        layout: key of ``LAYOUTS``.
-        out: folder; three quarters of the images come to ``train``, the others to
-            ``val``.
-        images: number of both together.
-        size: side in pixels.
-        seed: decides everything.
-        progress: whether to show a progress bar.
-
-    Returns:
-        ``out``.
-
-    Raises:
-        ConfigError: for arguments that do not fit, or a folder that holds
-            something else.
+    Attributes:
+        render: makes a picture of a size in pixels.
+        done: the file of a picture that is written last: where it is, all are.
+        files: of a picture, given its split and number; contents by path, ``done``
+            last.
+        lists: of the whole data set; contents by path, given the numbers in ``train``
+            and ``val``.
     """
-    _check_arguments(layout, images, size, seed)
-    out = Path(out)
-    made = {
-        'layout': layout,
-        'images': images,
-        'size': size,
-        'seed': seed,
-        'version': VERSION,
+
+    render: Callable[[np.random.Generator, int], Any]
+    done: Callable[[str, int], str]
+    files: Callable[[Any, str, int], dict[str, bytes]]
+    lists: Callable[[dict[str, range]], dict[str, bytes]] = lambda splits: {}
+
+
+def _visdrone_done(split: str, index: int) -> str:
+    return f'{split}/annotations/{index:07d}.txt'
+
+
+def _visdrone_files(scene: Scene, split: str, index: int) -> dict[str, bytes]:
+    return {
+        f'{split}/images/{index:07d}.jpg': encoded(scene.image, '.jpg'),
+        _visdrone_done(split, index): visdrone_annotation(scene).encode(),
     }
-    if _is_complete(out, made):
-        return out
-    _write_manifest(out, {**made, 'complete': False})
-    number_to_train = round(images * TRAINING_SHARE)
-    bar = tqdm(
-        range(images),
-        desc=f'making {out}',
-        unit='image',
-        mininterval=0.5,
-        disable=not progress,
-    )
-    for index in bar:
-        split = 'train' if index < number_to_train else 'val'
-        LAYOUTS[layout](out / split, index, size, seed)
-    _write_manifest(out, {**made, 'complete': True})
-    return out
 
 
-def write_visdrone_image(folder: Path, index: int, size: int, seed: int) -> None:
-    """Render a scene to ``images`` and ``annotations``, unless it is there."""
-    stem = f'{index:07d}'
-    annotation = folder / 'annotations' / f'{stem}.txt'
-    if annotation.is_file():
-        return
-    scene = render_scene(np.random.default_rng([seed, index]), size)
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    encoded = cv2.imencode('.jpg', scene.image, options)[1]
-    # The annotation comes last: where it is, the image is whole.
-    _write(folder / 'images' / f'{stem}.jpg', encoded.tobytes())
-    _write(annotation, visdrone_annotation(scene).encode())
+def _dota_done(split: str, index: int) -> str:
+    return f'{split}/labelTxt/P{index:04d}.txt'
 
 
-def visdrone_annotation(scene: Scene) -> str:
-    """Text of a scene's annotation file, ignored regions behind the objects."""
-    lines = [_visdrone_line(item) for item in scene.objects]
-    lines += [
-        f'{x1},{y1},{x2 - x1},{y2 - y1},0,{IGNORED_REGION},0,0'
-        for x1, y1, x2, y2 in scene.ignored
-    ]
-    return ''.join(f'{line}\n' for line in lines)
+def _dota_files(scene: Scene, split: str, index: int) -> dict[str, bytes]:
+    return {
+        f'{split}/images/P{index:04d}.png': encoded(scene.image, '.png'),
+        _dota_done(split, index): dota_annotation(scene).encode(),
+    }
 
 
-def _visdrone_line(item: SceneObject) -> str:
-    x1, y1, x2, y2 = item.box
-    category = CLASSES.index(item.name) + 1
-    truncation = int(item.truncation > 0)
-    # None, up to half, more than half; a few hidden pixels are none.
-    occlusion = int(np.digitize(item.occlusion, [0.05, 0.5]))
-    return f'{x1},{y1},{x2 - x1},{y2 - y1},1,{category},{truncation},{occlusion}'
+def _hrsc_stem(index: int) -> str:
+    return str(100000001 + index)
 
 
-LAYOUTS: dict[str, Callable[[Path, int, int, int], None]] = {
-    'visdrone': write_visdrone_image,
+def _hrsc_done(split: str, index: int) -> str:
+    return f'FullDataSet/Annotations/{_hrsc_stem(index)}.xml'
+
+
+def _hrsc_files(scene: Scene, split: str, index: int) -> dict[str, bytes]:
+    stem = _hrsc_stem(index)
+    return {
+        f'FullDataSet/AllImages/{stem}.bmp': encoded(scene.image, '.bmp'),
+        _hrsc_done(split, index): hrsc_annotation(scene, stem).encode(),
+    }
+
+
+def _hrsc_lists(splits: dict[str, range]) -> dict[str, bytes]:
+    names = {'train': 'trainval', 'val': 'test'}
+    return {
+        f'ImageSets/{names[split]}.txt': lines(_hrsc_stem(index) for index in numbers)
+        for split, numbers in splits.items()
+    }
+
+
+def _sirst_done(split: str, index: int) -> str:
+    return f'annotations/bboxes/Misc_{index + 1}.xml'
+
+
+def _sirst_files(scene: InfraredScene, split: str, index: int) -> dict[str, bytes]:
+    stem = f'Misc_{index + 1}'
+    mask = encoded(sirst_mask(scene), '.png')
+    return {
+        f'images/targets/{stem}.png': encoded(scene.image, '.png'),
+        f'annotations/masks/{stem}_pixels0.png': mask,
+        _sirst_done(split, index): sirst_annotation(scene, stem).encode(),
+    }
+
+
+def _sirst_lists(splits: dict[str, range]) -> dict[str, bytes]:
+    lists = {**splits, 'trainval': range(splits['val'].stop)}
+    return {
+        f'splits/{split}_v1fullv2target.txt': lines(f'Misc_{i + 1}' for i in numbers)
+        for split, numbers in lists.items()
+    }
+
+
+LAYOUTS = {
+    'visdrone': Layout(render_scene, _visdrone_done, _visdrone_files),
+    'dota': Layout(render_satellite, _dota_done, _dota_files),
+    'hrsc2016': Layout(render_harbour, _hrsc_done, _hrsc_files, _hrsc_lists),
+    'infrared': Layout(render_infrared, _sirst_done, _sirst_files, _sirst_lists),
 }
 
 
-def _check_arguments(layout: str, images: int, size: int, seed: int) -> None:
-    if layout not in LAYOUTS:
-        raise ConfigError(
-            f'layout: got {layout!r}, expected one of {", ".join(LAYOUTS)}.'
-        )
-    for name, value, least in (
-        ('images', images, _MIN_IMAGES),
-        ('size', size, _MIN_SIZE),
-        ('seed', seed, 0),
-    ):
-        if value < least:
-            raise ConfigError(f'{name}: got {value}, expected at least {least}.')
+def encoded(picture: NDArray[np.uint8], suffix: str) -> bytes:
+    """An image file's content."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if suffix == '.jpg' else []
+    return bytes(cv2.imencode(suffix, picture, options)[1].tobytes())
 
 
-def _is_complete(out: Path, made: dict) -> bool:
-    """Whether ``out`` holds all of it.
-
-    Raises:
-        ConfigError: if it holds something else.
-    """
-    remedy = f'choose another --out, or remove the folder first: rm -r {out}'
-    manifest = out / MANIFEST
-    if not manifest.is_file():
-        if out.is_file() or (out.is_dir() and any(out.iterdir())):
-            raise ConfigError(f'{out}: got something that was not made here; {remedy}.')
-        return False
-    try:
-        found = json.loads(manifest.read_text())
-        complete = found.pop('complete')
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ConfigError(f'{manifest}: not a manifest ({error}); {remedy}.') from error
-    if found != made:
-        raise ConfigError(f'{out}: got images of {found}, expected {made}; {remedy}.')
-    return bool(complete)
-
-
-def _write_manifest(out: Path, content: dict) -> None:
-    _write(out / MANIFEST, (json.dumps(content, indent=2) + '\n').encode())
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.part')
-    part.write_bytes(content)
-    os.replace(part, path)
+def lines(names: Iterable[str]) -> bytes:
+    """A list file's content, a name a line."""
+    return ''.join(f'{name}\n' for name in names).encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -79,9 +80,23 @@ def _render(rng: np.random.Generator, size: int) -> Scene:
         sun=_sun(rng),
     )
     canvas = Canvas(size * OVERSAMPLING, camera)
-    placed = _furnish(canvas, rng)
+    objects = compose(canvas, rng, _furnish(canvas, rng))
+    ignored = _ignored_regions(rng, objects, size)
+    objects = [o for o in objects if not any(_mostly_in(o.box, r) for r in ignored)]
+    return photograph(canvas, rng, objects, size, ignored)
+
+
+def seen_from_above(rng: np.random.Generator, pixels_per_metre: float) -> Camera:
+    """A camera that looks straight down, or nearly; pixels are the picture's."""
+    return Camera(pixels_per_metre * OVERSAMPLING, rng.uniform(0, 0.08), _sun(rng))
+
+
+def compose(
+    canvas: Canvas, rng: np.random.Generator, placed: list[things.Thing]
+) -> list[SceneObject]:
+    """Draw things and their shadows on painted ground; returns what is annotated."""
     # Painter's order: what is lower in a tilted picture is nearer.
-    placed.sort(key=lambda thing: float(thing.footprint(camera)[:, 1].max()))
+    placed.sort(key=lambda thing: float(thing.footprint(canvas.camera)[:, 1].max()))
     for thing in placed:
         thing.cast_shadow(canvas)
     canvas.darken(rng.uniform(0.3, 0.55))
@@ -90,10 +105,18 @@ def _render(rng: np.random.Generator, size: int) -> Scene:
         before = canvas.owners.copy() if thing.name else None
         thing.draw(canvas, owner)
         areas.append(0 if before is None else int((canvas.owners == owner).sum()))
-    objects = _annotate(canvas, placed, areas)
-    ignored = _ignored_regions(rng, objects, size)
-    objects = [o for o in objects if not any(_mostly_in(o.box, r) for r in ignored)]
-    return Scene(_develop(canvas, rng, size), objects, ignored)
+    return _annotate(canvas, placed, areas)
+
+
+def photograph(
+    canvas: Canvas,
+    rng: np.random.Generator,
+    objects: list[SceneObject],
+    size: int,
+    ignored: Sequence[tuple[int, int, int, int]] = (),
+) -> Scene:
+    """Take the picture of a finished canvas."""
+    return Scene(_develop(canvas, rng, size), objects, list(ignored))
 
 
 def _sun(rng: np.random.Generator) -> NDArray:
@@ -114,11 +137,11 @@ def _furnish(canvas: Canvas, rng: np.random.Generator) -> list[things.Thing]:
     wanted = np.clip(rng.lognormal(3.3, 0.55), 7, 60) * (size / picture) ** 2
     wanted = min(wanted, MAX_OBJECTS / 1.1)  # the shares below add up to 1.1
     driving = traffic.on_lanes(rng, canvas, roads)
-    placed = [v for v in driving if _is_in(v, canvas) and ground.claim(v)]
+    placed = ground.place(driving)
     for road in roads:
         ground.block_road(road)
     parked = traffic.in_car_parks(rng, parks)
-    placed += [v for v in parked if _is_in(v, canvas) and ground.claim(v)]
+    placed += ground.place(parked)
     placed = _some(rng, placed, max(4, round(0.6 * wanted)))
     for park in parks:
         ground.block(park.corners)
@@ -127,7 +150,7 @@ def _furnish(canvas: Canvas, rng: np.random.Generator) -> list[things.Thing]:
     others = itertools.chain(
         traffic.beside_roads(rng, canvas, roads), traffic.on_open_ground(rng, canvas)
     )
-    walkers = [o for o in others if _is_in(o, canvas) and ground.claim(o, 0.05)]
+    walkers = ground.place(others, margin=0.05)
     placed += _some(rng, walkers, max(3, round(0.5 * wanted)))
     return placed
 
@@ -155,7 +178,7 @@ def _houses_and_trees(
     # Crowns reach over kerbs: trees do not ask for room, but stand beside roads.
     return [
         *houses,
-        *(tree for tree in trees if _is_free(ground, tree.centre)),
+        *(tree for tree in trees if ground.is_free(tree.centre)),
         *(heap for heap in heaps if ground.claim(heap)),
     ]
 
@@ -165,16 +188,6 @@ def _some(
 ) -> list[things.Thing]:
     chosen = rng.permutation(len(placed))[:number]
     return [placed[index] for index in sorted(chosen)]
-
-
-def _is_free(ground: traffic.Occupancy, centre: NDArray) -> bool:
-    x, y = centre.astype(int)
-    return not ground.taken[y, x]
-
-
-def _is_in(thing: things.Thing, canvas: Canvas) -> bool:
-    """Whether the middle of the object is in the picture."""
-    return bool((thing.centre >= 0).all() and (thing.centre < canvas.size).all())
 
 
 def _annotate(

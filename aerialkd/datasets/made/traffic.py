@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -73,6 +73,19 @@ class Occupancy:
         window |= mask
         return True
 
+    def place(self, candidates: Iterable[Thing], margin: float = 0.2) -> list[Thing]:
+        """Those whose middle is in the picture and whose ground was free."""
+        return [
+            thing
+            for thing in candidates
+            if self._holds(thing.centre) and self.claim(thing, margin)
+        ]
+
+    def is_free(self, point: NDArray) -> bool:
+        """Whether nobody has taken the ground under a point (2,) of the canvas."""
+        x, y = point.astype(int)
+        return not self.taken[y, x]
+
     def block(self, polygon: NDArray) -> None:
         """Take a polygon (n, 2) whatever stands there."""
         cv2.fillConvexPoly(self.taken, fixed_point(polygon), 1, cv2.LINE_8, 4)
@@ -82,6 +95,9 @@ class Occupancy:
         width = road.width * self.canvas.camera.pixels_per_metre
         points = [fixed_point(road.points)]
         cv2.polylines(self.taken, points, False, 1, round(width), cv2.LINE_8, 4)
+
+    def _holds(self, point: NDArray) -> bool:
+        return bool((point >= 0).all() and (point < self.canvas.size).all())
 
     def _grown(self, corners: NDArray, margin: float) -> NDArray:
         centre = corners.mean(axis=0)

@@ -1,21 +1,24 @@
 import json
 import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
+import cv2
+import numpy as np
 import pytest
+from mmrotate.datasets import DOTADataset, HRSCDataset
 
 from aerialkd.datasets import VisDroneDataset
 from aerialkd.datasets.made import layouts as module
 from aerialkd.datasets.made import make_data, render_scene
-from aerialkd.datasets.made.layouts import visdrone_annotation
-from aerialkd.datasets.made.scene import Scene, SceneObject
 from aerialkd.errors import ConfigError
 
 
-def make(out: Path, **changes) -> Path:
+def make(out: Path, layout: str = 'visdrone', **changes) -> Path:
     options = {'images': 4, 'size': 64, 'seed': 0, 'progress': False, **changes}
-    return make_data('visdrone', out, **options)
+    return make_data(layout, out, **options)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -35,11 +38,71 @@ def test_native_layout_that_our_data_set_reads(tmp_path: Path) -> None:
         assert sum(len(dataset.get_cat_ids(i)) for i in range(number)) > number
 
 
-def test_same_seed_same_files(tmp_path: Path) -> None:
-    first, again = contents(make(tmp_path / 'a')), contents(make(tmp_path / 'b'))
+def test_mmrotate_reads_made_dota(tmp_path: Path) -> None:
+    out = make(tmp_path / 'dota', 'dota', images=8, size=128)
+    for split, number in (('train', 6), ('val', 2)):
+        dataset = DOTADataset(
+            data_root=str(out / split),
+            ann_file='labelTxt/',
+            data_prefix={'img_path': 'images'},
+            filter_cfg={'filter_empty_gt': False},
+        )
+        assert len(dataset) == number
+        for index in range(number):
+            info = dataset.get_data_info(index)
+            assert cv2.imread(info['img_path']).shape == (128, 128, 3)
+            assert info['instances']
+            boxes = np.array([instance['bbox'] for instance in info['instances']])
+            assert 0 <= boxes.min() <= boxes.max() <= 128
+
+
+def test_mmrotate_reads_made_hrsc2016(tmp_path: Path) -> None:
+    out = make(tmp_path / 'hrsc2016', 'hrsc2016', images=8, size=128)
+    for split, number in (('trainval', 6), ('test', 2)):
+        dataset = HRSCDataset(
+            data_root=str(out),
+            ann_file=f'ImageSets/{split}.txt',
+            data_prefix={'sub_data_root': 'FullDataSet/'},
+            filter_cfg={'filter_empty_gt': False},
+        )
+        assert len(dataset) == number
+        for index in range(number):
+            info = dataset.get_data_info(index)
+            assert cv2.imread(info['img_path']).shape == (128, 128, 3)
+            assert info['instances']
+
+
+def test_made_infrared_has_boxes_masks_and_lists(tmp_path: Path) -> None:
+    out = make(tmp_path / 'infrared', 'infrared', images=8, size=96)
+    lists = {
+        name: (out / f'splits/{name}_v1fullv2target.txt').read_text().split()
+        for name in ('train', 'val', 'trainval')
+    }
+    assert lists['trainval'] == lists['train'] + lists['val']
+    assert [len(names) for names in lists.values()] == [6, 2, 8]
+    for stem in lists['trainval']:
+        image = cv2.imread(str(out / f'images/targets/{stem}.png'), -1)
+        mask = cv2.imread(str(out / f'annotations/masks/{stem}_pixels0.png'), -1)
+        assert image.shape == mask.shape == (96, 96)
+        tree = ElementTree.parse(out / f'annotations/bboxes/{stem}.xml')
+        boxes = np.zeros_like(mask)
+        for box in tree.iter('bndbox'):
+            x1, y1, x2, y2 = (int(value.text) for value in box)
+            window = (slice(y1, y2 + 1), slice(x1, x2 + 1))
+            assert mask[window].any()
+            boxes[window] = 255
+        assert not (mask & ~boxes).any(), 'every pixel of a target is in a box'
+
+
+@pytest.mark.parametrize('layout', module.LAYOUTS)
+def test_same_seed_same_files(tmp_path: Path, layout: str) -> None:
+    first, again = (contents(make(tmp_path / name, layout)) for name in 'ab')
     assert first == again
-    other = contents(make(tmp_path / 'c', seed=1))
-    assert first['train/images/0000000.jpg'] != other['train/images/0000000.jpg']
+    other = contents(make(tmp_path / 'c', layout, seed=1))
+    assert first.keys() == other.keys()
+    pictures = [name for name in first if name.endswith(('.jpg', '.png', '.bmp'))]
+    assert len(pictures) >= 4
+    assert all(first[name] != other[name] for name in pictures if 'masks' not in name)
 
 
 def test_complete_data_is_left_alone(tmp_path: Path, monkeypatch) -> None:
@@ -59,7 +122,8 @@ def test_goes_on_after_an_interruption(tmp_path: Path, monkeypatch) -> None:
             raise KeyboardInterrupt
         return render_scene(rng, size)
 
-    monkeypatch.setattr(module, 'render_scene', failing)
+    layout = replace(module.LAYOUTS['visdrone'], render=failing)
+    monkeypatch.setitem(module.LAYOUTS, 'visdrone', layout)
     with pytest.raises(KeyboardInterrupt):
         make(out)
     assert contents(make(out)) == complete
@@ -98,27 +162,6 @@ def test_arguments(tmp_path: Path, changes: dict, message: str) -> None:
         ConfigError, match="layout: got 'coco', expected one of visdrone"
     ):
         make_data('coco', tmp_path / 'demo', 4, 64)
-
-
-def test_annotation_text() -> None:
-    def item(name: str, box: tuple, occlusion: float, truncation: float) -> SceneObject:
-        return SceneObject(name, box, None, occlusion, truncation)
-
-    scene = Scene(
-        image=None,
-        objects=[
-            item('pedestrian', (1, 2, 4, 6), 0.04, 0),
-            item('motor', (10, 20, 40, 60), 0.3, 0.2),
-            item('bus', (0, 0, 9, 9), 0.6, 0),
-        ],
-        ignored=[(5, 5, 25, 15)],
-    )
-    assert visdrone_annotation(scene).splitlines() == [
-        '1,2,3,4,1,1,0,0',
-        '10,20,30,40,1,10,1,1',
-        '0,0,9,9,1,9,0,2',
-        '5,5,20,10,0,0,0,0',
-    ]
 
 
 def test_command_line(tmp_path: Path, monkeypatch, capsys) -> None:

@@ -1,0 +1,130 @@
+"""Made data sets on disk: whole, reproducible, resumable."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from aerialkd.datasets.made.layouts import LAYOUTS
+from aerialkd.errors import ConfigError
+
+VERSION = 2  # of the pictures; another one makes other pictures from the same seed
+MANIFEST = 'made.json'
+TRAINING_SHARE = 0.75
+_MIN_IMAGES, _MIN_SIZE = 4, 64
+
+
+def make_data(
+    layout: str,
+    out: str | Path,
+    images: int,
+    size: int,
+    seed: int = 0,
+    progress: bool = True,
+) -> Path:
+    """Make a data set, or what is missing of it.
+
+    Equal arguments make equal files. A folder that is complete is left as it is;
+    after an interruption the same call goes on with the next image.
+
+    Args:
+        layout: key of ``LAYOUTS``.
+        out: folder; three quarters of the images are to train on (HRSC2016:
+            ``trainval``), the others to evaluate on (``test``).
+        images: number of both together.
+        size: side in pixels.
+        seed: decides everything.
+        progress: whether to show a progress bar.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        ConfigError: for arguments that do not fit, or a folder that holds
+            something else.
+    """
+    _check_arguments(layout, images, size, seed)
+    out = Path(out)
+    made = {
+        'layout': layout,
+        'images': images,
+        'size': size,
+        'seed': seed,
+        'version': VERSION,
+    }
+    if _is_complete(out, made):
+        return out
+    _write_manifest(out, {**made, 'complete': False})
+    to_train = round(images * TRAINING_SHARE)
+    splits = {'train': range(to_train), 'val': range(to_train, images)}
+    bar = tqdm(
+        range(images),
+        desc=f'making {out}',
+        unit='image',
+        mininterval=0.5,
+        disable=not progress,
+    )
+    chosen = LAYOUTS[layout]
+    for index in bar:
+        split = next(name for name, numbers in splits.items() if index in numbers)
+        if (out / chosen.done(split, index)).is_file():
+            continue
+        scene = chosen.render(np.random.default_rng([seed, index]), size)
+        for path, content in chosen.files(scene, split, index).items():
+            _write(out / path, content)
+    for path, content in chosen.lists(splits).items():
+        _write(out / path, content)
+    _write_manifest(out, {**made, 'complete': True})
+    return out
+
+
+def _check_arguments(layout: str, images: int, size: int, seed: int) -> None:
+    if layout not in LAYOUTS:
+        raise ConfigError(
+            f'layout: got {layout!r}, expected one of {", ".join(LAYOUTS)}.'
+        )
+    for name, value, least in (
+        ('images', images, _MIN_IMAGES),
+        ('size', size, _MIN_SIZE),
+        ('seed', seed, 0),
+    ):
+        if value < least:
+            raise ConfigError(f'{name}: got {value}, expected at least {least}.')
+
+
+def _is_complete(out: Path, made: dict) -> bool:
+    """Whether ``out`` holds all of it.
+
+    Raises:
+        ConfigError: if it holds something else.
+    """
+    remedy = f'choose another --out, or remove the folder first: rm -r {out}'
+    manifest = out / MANIFEST
+    if not manifest.is_file():
+        if out.is_file() or (out.is_dir() and any(out.iterdir())):
+            raise ConfigError(f'{out}: got something that was not made here; {remedy}.')
+        return False
+    try:
+        found = json.loads(manifest.read_text())
+        complete = found.pop('complete')
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ConfigError(f'{manifest}: not a manifest ({error}); {remedy}.') from error
+    if found != made:
+        raise ConfigError(f'{out}: got images of {found}, expected {made}; {remedy}.')
+    return bool(complete)
+
+
+def _write_manifest(out: Path, content: dict) -> None:
+    _write(out / MANIFEST, (json.dumps(content, indent=2) + '\n').encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file so that it is whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.{path.name}.part')
+    part.write_bytes(content)
+    os.replace(part, path)
