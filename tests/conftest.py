@@ -15,6 +15,7 @@ from mmengine import DefaultScope
 import aerialkd  # noqa: F401 - adapts mmrazor before a test module imports it
 
 REAL_DATA = 'AERIALKD_REAL_DATA'
+DEFAULT_SCOPES = DefaultScope._instance_dict.copy()
 
 # Tests are many small tensors: more threads cost more than they give.
 torch.set_num_threads(min(2, os.cpu_count() or 1))
@@ -32,11 +33,14 @@ def seed() -> int:
 
 @pytest.fixture(autouse=True)
 def default_scope() -> Iterator[None]:
-    """No test inherits the default scope that another test's runner has set."""
-    before = DefaultScope._instance_dict.copy()
+    """No test inherits the default scope that another module's runner has set.
+
+    Fixtures of a module run before this one: what was there at the start is restored,
+    not what was there before the test.
+    """
     yield
     DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(before)
+    DefaultScope._instance_dict.update(DEFAULT_SCOPES)
 
 
 @pytest.fixture(scope='session')
