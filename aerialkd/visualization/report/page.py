@@ -23,6 +23,7 @@ from aerialkd.visualization.report.pictures import (
     BUDGETS,
     FALSE,
     FOUND,
+    IGNORED,
     MISSED,
     PictureBudget,
     SideBySide,
@@ -174,7 +175,12 @@ def render(parts: Sequence[Part]) -> str:
         key=legend_line,
         outcomes={
             name: 'rgb({}, {}, {})'.format(*color)
-            for name, color in (('found', FOUND), ('missed', MISSED), ('false', FALSE))
+            for name, color in (
+                ('found', FOUND),
+                ('missed', MISSED),
+                ('false', FALSE),
+                ('ignored', IGNORED),
+            )
         },
         versions=versions_here(),
         now=datetime.now().astimezone(),

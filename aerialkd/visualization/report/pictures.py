@@ -26,6 +26,7 @@ from aerialkd.visualization.report.matching import (
 FOUND: Color = (86, 180, 233)
 MISSED: Color = (240, 228, 66)
 FALSE: Color = (213, 94, 0)
+IGNORED: Color = (190, 190, 190)
 
 
 @dataclass(frozen=True)
@@ -210,13 +211,17 @@ def _scene(
     counts = ~truth.gt_ignored
     boxes, labels = truth.gt_boxes[counts], truth.gt_labels[counts]
     drawn = draw_boxes(image, boxes, [colors[k] for k in labels], scale=scale)
+    everything = judged[0].row.evaluation.images[index]
+    ignored = everything.gt_boxes[everything.gt_ignored]
+    grey = [IGNORED] * len(ignored)
+    drawn = draw_boxes(drawn, ignored, grey, 'dashed', scale)
     name = Path(truth.path).name
     pictures = [
         Picture(
             encode(drawn, budget.quality),
             f'{name} with {len(boxes)} objects of the ground truth',
             'ground truth',
-            f'{len(boxes)} objects',
+            f'{len(boxes)} objects, {len(ignored)} ignored',
         )
     ]
     for one in judged:

@@ -170,6 +170,8 @@ def _svg(figure: Figure, title: str, series: Sequence[Series], name: str) -> Mar
     text = buffer.getvalue()
     text = text[text.index('<svg') :]
     text = re.sub(r'<metadata>.*?</metadata>', '', text, flags=re.DOTALL)
+    # Inside HTML the namespaces are known.
+    text = re.sub(r' xmlns(:\w+)?="[^"]*"', '', text)
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(href="#|url\(#)', rf'\g<1>{name}-', text)
     # The reader's font, as everywhere on the page.

@@ -1,7 +1,7 @@
 # Ten minutes for a teacher and two students on two CPU cores: as from_scratch.py, but a
 # higher learning rate, which the demo's normalised pyramid and head allow.
 max_epochs = 10
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=2)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=4)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 param_scheduler = [
