@@ -108,9 +108,17 @@ def enlarged(blocks: Sequence[Block], factor: float) -> list[Block]:
             x=(block.x[0] * factor, block.x[1] * factor),
             y=(block.y[0] * factor, block.y[1] * factor),
             z=(block.z[0] * factor, block.z[1] * factor),
+            outline=None if block.outline is None else block.outline * factor,
         )
         for block in blocks
     ]
+
+
+def extent(blocks: Sequence[Block]) -> tuple[float, float]:
+    """Length and width of an object in metres."""
+    xs = [edge for block in blocks for edge in block.x]
+    ys = [edge for block in blocks for edge in block.y]
+    return max(xs) - min(xs), max(ys) - min(ys)
 
 
 def shaded(colour: Colour, factor: float = 0.62) -> Colour:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aerialkd.datasets.made.blocks import Block, box, pick, prism, shaded, vary
+from aerialkd.datasets.made.blocks import (
+    Block,
+    Model,
+    box,
+    pick,
+    prism,
+    shaded,
+    vary,
+)
 from aerialkd.datasets.made.canvas import Colour
 
 Rng = np.random.Generator
@@ -145,12 +153,48 @@ def boat(rng: Rng) -> Sequence[Block]:
     return blocks
 
 
-SHIPS: tuple[Callable[[Rng], Sequence[Block]], ...] = (
-    cargo_ship,
-    warship,
-    ferry,
-    boat,
-)
+def carrier(rng: Rng) -> Sequence[Block]:
+    """An aircraft carrier: angled deck, island to starboard, parked planes."""
+    length = rng.uniform(180, 290)
+    width = 0.21 * length
+    grey = vary(rng, (104, 102, 98), 8)
+    wide = np.array([[-0.36, -0.5], [0.16, -0.5], [0.4, -0.2], [0.4, 0.36]])
+    wide = np.concatenate([wide, [[-0.3, 0.5], [-0.36, 0.5]]]) * [length, width]
+    long = np.array([[-0.5, -0.28], [0.47, -0.24], [0.5, -0.2], [0.5, 0.2]])
+    long = np.concatenate([long, [[0.47, 0.24], [-0.5, 0.3]]]) * [length, width]
+    landing = np.array([[-0.49, -0.1], [-0.49, 0.05], [0.14, -0.36], [0.14, -0.46]])
+    blocks = [
+        prism(long, (0, 12), grey),
+        prism(wide, (8, 12), grey),
+        prism(landing * [length, width], (12, 12.1), shaded(grey, 0.86)),
+        prism(_stripe(landing) * [length, width], (12.1, 12.2), (210, 212, 212)),
+    ]
+    island = (0.02 * length, 0.12 * length)
+    high = Block(island, (0.32 * width, 0.44 * width), (12, 22), STEEL, WHITE)
+    blocks.append(high)
+    for x in np.arange(-0.3, 0.44, 0.05) * length:
+        if rng.random() < 0.6 and not -5 < x < 0.14 * length:
+            blocks += _jet(x, rng.uniform(0.14, 0.2) * width)
+    return blocks
+
+
+def _stripe(band: NDArray) -> NDArray:
+    """A thin line along the middle of a band (4, 2) with its ends first and last."""
+    start, end = (band[0] + band[1]) / 2, (band[2] + band[3]) / 2
+    thick = np.array([0, 0.008])
+    return np.array([start - thick, start + thick, end + thick, end - thick])
+
+
+def _jet(x: float, y: float) -> list[Block]:
+    """A parked jet, 16 m long."""
+    wings = np.array([[5, 0], [-5, -5.5], [-6, 0], [-5, 5.5]])
+    body = Block(
+        (x - 8, x + 8), (y - 1, y + 1), (12, 14), STEEL, (150, 148, 144), is_round=True
+    )
+    return [prism(wings + np.array([x, y]), (12, 13.5), (165, 162, 158)), body]
+
+
+SHIPS: tuple[Model, ...] = (cargo_ship, warship, ferry, boat)
 
 
 def plane(rng: Rng) -> Sequence[Block]:

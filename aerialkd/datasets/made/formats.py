@@ -14,7 +14,7 @@ from aerialkd.datasets.made.scene import Scene, SceneObject
 from aerialkd.datasets.visdrone_format import CLASSES, IGNORED_REGION
 
 HRSC_SHIP = 100000001
-_TINY = 5  # pixels of the shorter side; less is difficult in DOTA
+_TINY = 4  # pixels of the shorter side; less is difficult
 
 
 def visdrone_annotation(scene: Scene) -> str:
@@ -39,18 +39,37 @@ def _visdrone_line(item: SceneObject) -> str:
 def dota_annotation(scene: Scene) -> str:
     """A labelTxt file of DOTA: corners clockwise from front left, class, difficult.
 
+    Of an object at the border the rectangle is that of the visible part, so that the
+    sides stay along the object; its corners may lie a few pixels outside.
+
     Without the header that some real files have (``imagesource:``, ``gsd:``), because
     mmrotate's ``DOTADataset`` does not read it.
     """
     size = len(scene.image)
     lines = []
     for item in scene.objects:
-        corners = np.clip(np.roll(item.corners, -1, axis=0), 0, size)
+        corners = _seen_corners(item.corners, size)
         numbers = ' '.join(f'{value:.1f}' for value in corners.ravel())
-        sides = np.linalg.norm(item.corners[[1, 3]] - item.corners[0], axis=1)
-        hard = sides.min() < _TINY or item.occlusion > 0.5 or item.truncation > 0.3
-        lines.append(f'{numbers} {item.name} {int(hard)}\n')
+        lines.append(f'{numbers} {item.name} {int(_is_difficult(item))}\n')
     return ''.join(lines)
+
+
+def _is_difficult(item: SceneObject) -> bool:
+    """Whether it is tiny, half hidden, or cut by the picture's border."""
+    sides = np.linalg.norm(item.corners[[1, 3]] - item.corners[0], axis=1)
+    return sides.min() < _TINY or item.occlusion > 0.5 or item.truncation > 0.3
+
+
+def _seen_corners(corners: NDArray, size: int) -> NDArray:
+    """Rectangle of what the picture's border leaves, (4, 2), from front left on."""
+    (cx, cy, length, width, _), bow = _seen_rectangle(corners, size)
+    centre = np.array([cx, cy])
+    forward = bow - centre
+    right = np.array([-forward[1], forward[0]]) * width / length
+    back = -forward
+    return centre + np.stack(
+        [forward - right, forward + right, back + right, back - right]
+    )
 
 
 def hrsc_annotation(scene: Scene, stem: str) -> str:
@@ -74,9 +93,9 @@ def hrsc_annotation(scene: Scene, stem: str) -> str:
         fields = {
             'Object_ID': f'{stem}{number:03d}',
             'Class_ID': HRSC_SHIP,
-            'Object_NO': HRSC_SHIP,
+            'Object_NO': stem,
             'truncated': int(item.truncation > 0.02),
-            'difficult': int(item.occlusion > 0.5 or item.truncation > 0.5),
+            'difficult': int(_is_difficult(item)),
             'box_xmin': x1,
             'box_ymin': y1,
             'box_xmax': x2,

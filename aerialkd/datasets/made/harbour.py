@@ -5,13 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from aerialkd.datasets.made.canvas import Canvas
-from aerialkd.datasets.made.craft import boat, ferry, warship
-from aerialkd.datasets.made.port import SHIPS, Quay, buoys, sailing
+from aerialkd.datasets.made.craft import (
+    SHIPS,
+    boat,
+    cargo_ship,
+    carrier,
+    ferry,
+    warship,
+)
+from aerialkd.datasets.made.film import satellite_photo
+from aerialkd.datasets.made.port import Quay, buoys, sailing
 from aerialkd.datasets.made.scene import (
     OVERSAMPLING,
     Scene,
     compose,
-    photograph,
     seen_from_above,
 )
 from aerialkd.datasets.made.things import Thing
@@ -20,6 +27,11 @@ from aerialkd.datasets.made.water import flood
 
 Rng = np.random.Generator
 MAX_SHIPS = 20
+_FLEETS = (
+    (warship, warship, warship, ferry, carrier),
+    (warship,),
+    (cargo_ship, cargo_ship, ferry),
+)
 
 
 def render_harbour(rng: Rng, size: int) -> Scene:
@@ -30,13 +42,14 @@ def render_harbour(rng: Rng, size: int) -> Scene:
         size: side of the picture in pixels, at least 64.
     """
     while True:
-        # From a few boats to a fleet: the picture is 130 to 600 m wide.
-        metres = float(np.exp(rng.uniform(np.log(130), np.log(600))))
+        # From a few boats to a fleet; small pictures show less, or ships were specks.
+        widths = np.log([min(130, 1.2 * size), min(600, 2.4 * size)])
+        metres = float(np.exp(rng.uniform(*widths)))
         canvas = Canvas(size * OVERSAMPLING, seen_from_above(rng, size / metres))
         placed = _at_sea(rng, canvas) if rng.random() < 0.3 else _in_port(rng, canvas)
         objects = compose(canvas, rng, placed)
         if 1 <= len(objects) <= MAX_SHIPS:
-            return photograph(canvas, rng, objects, size)
+            return satellite_photo(canvas, rng, objects, size)
 
 
 def _at_sea(rng: Rng, canvas: Canvas) -> list[Thing]:
@@ -52,13 +65,21 @@ def _in_port(rng: Rng, canvas: Canvas) -> list[Thing]:
     quay, ground = Quay(canvas, rng), Occupancy(canvas)
     quay.paint(rng)
     quay.block_land(ground)
-    if rng.random() < 0.35:
+    kind = rng.choice(['marina', 'jetties', 'quay'], p=(0.28, 0.32, 0.4))
+    if kind == 'marina':
         piers = quay.piers(rng, ground, (30, 90))
         ships = [ship for pier in piers for ship in quay.moored_at(rng, pier)]
         for pier in piers:
             pier.name = ''  # ships are the only class
         some = rng.permutation(len(ships))[: int(rng.integers(6, 20))]
         ships = [ships[index] for index in some]
+        placed = [*piers, *ground.place(ships, 0)]
+    elif kind == 'jetties':
+        piers = quay.piers(rng, ground, (90, 240), (13, 26), (50, 120))
+        fleet = _FLEETS[int(rng.integers(len(_FLEETS)))]
+        for pier in piers:
+            pier.name = ''
+        ships = [s for pier in piers for s in quay.alongside(rng, pier, fleet)]
         placed = [*piers, *ground.place(ships, 0)]
     else:
         models = SHIPS if rng.random() < 0.6 else (warship, ferry)

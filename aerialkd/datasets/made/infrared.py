@@ -17,6 +17,7 @@ MIN_LENGTH, MAX_LENGTH = 3.0, 40.0  # pixels
 _FINE = 8  # a target is drawn with this many points a pixel, then averaged
 _SEEN = 0.4  # of a pixel; a pixel covered less is not in the target's mask
 _ATTEMPTS = 20
+_DARK, _BRIGHT = 12.0, 235.0  # grey levels of nearly the coldest and warmest pixel
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ def render_infrared(rng: Rng, size: int) -> InfraredScene:
         _add(rng, warmth, _leaf(rng), ~background.sky, rng.uniform(3, 12) * noise)
     targets: list[Target] = []
     taken = np.zeros((size, size), bool)
-    for _ in range(int(rng.choice([0, 1, 2, 3, 5, 8], p=_HOW_MANY))):
+    for _ in range(int(rng.choice(len(_HOW_MANY), p=_HOW_MANY))):
         # Cold targets are rarer than warm ones; a few are hardly brighter than noise.
-        contrast = noise * float(np.exp(rng.uniform(np.log(4), np.log(30))))
+        contrast = noise * float(np.exp(rng.uniform(np.log(5), np.log(30))))
         sign = -1 if rng.random() < 0.12 else 1
         kind = str(rng.choice(list(_SHAPES), p=_HOW_OFTEN))
         drawn = _target(rng, kind)
@@ -94,8 +95,11 @@ def _add(
         if not inside or not where[top:bottom, left:right].all():
             continue
         # Own texture: engines are warmer than wings.
-        heat = contrast * rng.normal(1, 0.15, drawn.shape)
-        warmth[top:bottom, left:right] += drawn * heat
+        window = warmth[top:bottom, left:right]
+        # Before clouds and waves as dim as before the clear sky, not dimmer.
+        strength = max(abs(contrast), 1.3 * float(window.std()))
+        heat = np.copysign(strength, contrast) * rng.normal(1, 0.15, drawn.shape)
+        window += drawn * heat
         mask = np.zeros(warmth.shape, bool)
         mask[top:bottom, left:right] = drawn >= _SEEN
         return mask
@@ -194,7 +198,7 @@ def _leaf(rng: Rng) -> NDArray[np.float32]:
     return _drawn(rng, [_ellipse(0, 0, 0.5, rng.uniform(0.2, 0.5))], rng.uniform(2, 6))
 
 
-_HOW_MANY = (0.04, 0.46, 0.22, 0.14, 0.09, 0.05)
+_HOW_MANY = (0.04, 0.4, 0.21, 0.13, 0.09, 0.05, 0.03, 0.02, 0.01, 0.01, 0.01)
 _HOW_OFTEN = (0.4, 0.25, 0.2, 0.15)
 _SHAPES: dict[str, Callable[[Rng], list[NDArray]]] = {
     'drone': _drone,
@@ -222,6 +226,10 @@ def _sensor(rng: Rng, warmth: NDArray, noise: float) -> NDArray[np.uint8]:
     picture += rng.normal(0, noise, (size, size))
     middle = picture.mean()
     picture = middle + (picture - middle) * rng.uniform(0.8, 1.25) + rng.normal(0, 10)
+    # Automatic gain: hardly anything is cut off at black or white.
+    low, high = np.percentile(picture, [1, 99.5])
+    bottom = np.clip(low, _DARK, max(_DARK, _BRIGHT - (high - low)))
+    picture = bottom + (picture - low) * min(1.0, (_BRIGHT - _DARK) / (high - low))
     dead = rng.integers(0, size, (int(rng.integers(0, 4)), 2))
     picture[dead[:, 0], dead[:, 1]] = rng.choice([0.0, 255.0], len(dead))
     return np.clip(np.round(picture), 0, 255).astype(np.uint8)

@@ -30,6 +30,7 @@ class Layout:
     """What a data set looks like on disk.
 
     Attributes:
+        version: of the pictures; another one makes others from the same seed.
         render: makes a picture of a size in pixels.
         done: the file of a picture that is written last: where it is, all are.
         files: of a picture, given its split and number; contents by path, ``done``
@@ -38,6 +39,7 @@ class Layout:
             and ``val``.
     """
 
+    version: int
     render: Callable[[np.random.Generator, int], Any]
     done: Callable[[str, int], str]
     files: Callable[[Any, str, int], dict[str, bytes]]
@@ -83,10 +85,18 @@ def _hrsc_files(scene: Scene, split: str, index: int) -> dict[str, bytes]:
 
 
 def _hrsc_lists(splits: dict[str, range]) -> dict[str, bytes]:
-    names = {'train': 'trainval', 'val': 'test'}
+    trainval = splits['train']
+    # As in the real lists, about 7 of 10 are to train on.
+    middle = trainval.start + max(1, round(0.7 * len(trainval)))
+    lists = {
+        'trainval': trainval,
+        'train': range(trainval.start, middle),
+        'val': range(middle, trainval.stop),
+        'test': splits['val'],
+    }
     return {
-        f'ImageSets/{names[split]}.txt': lines(_hrsc_stem(index) for index in numbers)
-        for split, numbers in splits.items()
+        f'ImageSets/{name}.txt': lines(_hrsc_stem(index) for index in numbers)
+        for name, numbers in lists.items()
     }
 
 
@@ -113,10 +123,10 @@ def _sirst_lists(splits: dict[str, range]) -> dict[str, bytes]:
 
 
 LAYOUTS = {
-    'visdrone': Layout(render_scene, _visdrone_done, _visdrone_files),
-    'dota': Layout(render_satellite, _dota_done, _dota_files),
-    'hrsc2016': Layout(render_harbour, _hrsc_done, _hrsc_files, _hrsc_lists),
-    'infrared': Layout(render_infrared, _sirst_done, _sirst_files, _sirst_lists),
+    'visdrone': Layout(2, render_scene, _visdrone_done, _visdrone_files),
+    'dota': Layout(3, render_satellite, _dota_done, _dota_files),
+    'hrsc2016': Layout(3, render_harbour, _hrsc_done, _hrsc_files, _hrsc_lists),
+    'infrared': Layout(3, render_infrared, _sirst_done, _sirst_files, _sirst_lists),
 }
 
 

@@ -12,7 +12,6 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from aerialkd.datasets.made.layouts import LAYOUTS
 from aerialkd.errors import ConfigError
 
-VERSION = 2  # of the pictures; another one makes other pictures from the same seed
 MANIFEST = 'made.json'
 TRAINING_SHARE = 0.75
 _MIN_IMAGES, _MIN_SIZE = 4, 64
@@ -54,7 +53,7 @@ def make_data(
         'images': images,
         'size': size,
         'seed': seed,
-        'version': VERSION,
+        'version': LAYOUTS[layout].version,
     }
     if _is_complete(out, made):
         return out

@@ -1,4 +1,4 @@
-"""Made satellite pictures: towns, ports, airfields and sports sites."""
+"""Made satellite pictures: towns, ports, airfields, sports sites, depots, works."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from aerialkd.datasets.made import sites, things, traffic
+from aerialkd.datasets.made import sites, things, traffic, yards
 from aerialkd.datasets.made.canvas import Canvas
 from aerialkd.datasets.made.craft import boat, cargo_ship, ferry, helicopter, plane
+from aerialkd.datasets.made.film import satellite_photo
 from aerialkd.datasets.made.ground import lay_car_park, lay_roads, paint_ground
 from aerialkd.datasets.made.models import bus, car, truck, van
-from aerialkd.datasets.made.port import Quay, buoys, sailing
+from aerialkd.datasets.made.port import Quay, buoys, containers, sailing, shed
 from aerialkd.datasets.made.scene import (
-    ATTEMPTS,
     MAX_OBJECTS,
     MIN_OBJECTS,
     OVERSAMPLING,
     Scene,
     compose,
-    photograph,
     seen_from_above,
 )
-from aerialkd.datasets.made.things import Thing
+from aerialkd.datasets.made.things import Sunlit, Thing
 
 Rng = np.random.Generator
+_ATTEMPTS = 12  # to reach MIN_OBJECTS; pictures of few metres have little room
 # DOTA's names for the vehicles that stand in streets and car parks.
 DOTA_NAMES = {
     'car': 'small-vehicle',
@@ -42,16 +42,23 @@ def render_satellite(rng: Rng, size: int) -> Scene:
         size: side of the picture in pixels, at least 64.
     """
     scenes = []
-    for _ in range(ATTEMPTS):
+    for _ in range(_ATTEMPTS):
         place, low, high = _PLACES[int(rng.choice(len(_PLACES), p=_HOW_OFTEN))]
         resolution = float(np.exp(rng.uniform(np.log(low), np.log(high))))
         canvas = Canvas(size * OVERSAMPLING, seen_from_above(rng, resolution))
-        objects = compose(canvas, rng, place(rng, canvas))
+        objects = compose(canvas, rng, _at_most(rng, place(rng, canvas)))
         scenes.append((canvas, objects))
-        if MIN_OBJECTS <= len(objects) <= MAX_OBJECTS:
+        if len(objects) >= MIN_OBJECTS:
             break
-    canvas, objects = max(scenes, key=lambda s: min(len(s[1]), MAX_OBJECTS))
-    return photograph(canvas, rng, objects[:MAX_OBJECTS], size)
+    canvas, objects = max(scenes, key=lambda s: len(s[1]))
+    return satellite_photo(canvas, rng, objects, size)
+
+
+def _at_most(rng: Rng, placed: list[Thing]) -> list[Thing]:
+    """Without some of the objects where there are more than a picture may have."""
+    named = [index for index, thing in enumerate(placed) if thing.name]
+    gone = set(rng.permutation(named)[MAX_OBJECTS:].tolist())
+    return [thing for index, thing in enumerate(placed) if index not in gone]
 
 
 def _town(rng: Rng, canvas: Canvas) -> list[Thing]:
@@ -83,7 +90,8 @@ def _port(rng: Rng, canvas: Canvas) -> list[Thing]:
     water = traffic.Occupancy(canvas)
     quay.block_land(water)
     if rng.random() < 0.65:
-        piers = quay.piers(rng, water, (25, 60))
+        gaps = (24, 50) if rng.random() < 0.5 else (22, 30)
+        piers = quay.piers(rng, water, (25, 80), gaps=gaps)
         boats = (ship for pier in piers for ship in quay.moored_at(rng, pier))
         placed = [*piers, *water.place(boats, margin=0)]
     else:
@@ -93,7 +101,7 @@ def _port(rng: Rng, canvas: Canvas) -> list[Thing]:
     placed += water.place(buoys(rng, canvas, 4))
     ground.block(quay.strip(0, 3 * quay.reach))
     placed += ground.place(quay.stores(rng))
-    tanks = sites.tank_farm(
+    tanks = yards.tank_farm(
         rng, quay.point(0, -rng.uniform(60, 90)), quay.heading, quay.metre
     )
     placed += ground.place(tanks)
@@ -127,14 +135,47 @@ def _sports(rng: Rng, canvas: Canvas) -> list[Thing]:
     return [*placed, *_houses(rng, canvas, ground, heading, 4 * _share(canvas))]
 
 
+def _depot(rng: Rng, canvas: Canvas) -> list[Thing]:
+    """A yard full of coaches, lorries or cars in rows."""
+    paint_ground(canvas, rng)
+    ground, yard = traffic.Occupancy(canvas), yards.lay_yard(rng, canvas, 0.95)
+    placed = ground.place(yards.rows_of_vehicles(rng, yard), margin=0.1)
+    ground.block(yard.corners)
+    houses = _houses(rng, canvas, ground, yard.heading, 7 * _share(canvas))
+    return [*placed, *houses]
+
+
+def _works(rng: Rng, canvas: Canvas) -> list[Thing]:
+    """Tank farms, warehouses and containers, lorries between them."""
+    paint_ground(canvas, rng)
+    ground, yard = traffic.Occupancy(canvas), yards.lay_yard(rng, canvas, 0.95)
+    placed: list[Thing] = []
+    for _ in range(int(rng.integers(1, 4)) * _share(canvas)):
+        place = rng.uniform(0.1, 0.9, 2) * canvas.size
+        farm = yards.tank_farm(
+            rng, place, yard.heading, yard.canvas.camera.pixels_per_metre
+        )
+        placed += ground.place(farm)
+    for _ in range(int(rng.integers(2, 6)) * _share(canvas)):
+        place = rng.uniform(0, 1, 2) * canvas.size
+        blocks = shed(rng) if rng.random() < 0.5 else containers(rng)
+        heading = yard.heading + np.pi / 2 * rng.integers(2)
+        placed += ground.place([Thing(blocks, place, heading)])
+    placed += ground.place(yards.rows_of_vehicles(rng, yard))
+    ground.block(yard.corners)
+    return [*placed, *_houses(rng, canvas, ground, yard.heading, 5 * _share(canvas))]
+
+
 # With the range of pixels a metre at which they are seen.
 _PLACES: tuple[tuple[Callable[[Rng, Canvas], list[Thing]], float, float], ...] = (
     (_town, 2.2, 4.5),
     (_port, 1.2, 2.8),
     (_airfield, 1.6, 3.6),
     (_sports, 1.5, 3.2),
+    (_depot, 1.8, 3.6),
+    (_works, 1.4, 2.8),
 )
-_HOW_OFTEN = (0.42, 0.28, 0.16, 0.14)
+_HOW_OFTEN = (0.36, 0.25, 0.14, 0.11, 0.08, 0.06)
 _GARDEN = ('swimming-pool', 'swimming-pool', 'tennis-court', 'basketball-court')
 
 
@@ -177,7 +218,7 @@ def _lorries(rng: Rng, quay: Quay) -> Iterator[Thing]:
             model = truck(rng) if large else car(rng)
             name = 'large-vehicle' if large else 'small-vehicle'
             heading = quay.heading + np.pi / 2 + rng.normal(0, 0.03)
-            yield Thing(model, quay.point(at, -back - row), heading, name)
+            yield Sunlit(model, quay.point(at, -back - row), heading, name)
             at += rng.uniform(3.2, 4.5)
 
 

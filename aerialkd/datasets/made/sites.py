@@ -1,4 +1,4 @@
-"""Flat things with a purpose: courts, pools, pitches, tank farms, aprons."""
+"""Flat things with a purpose: courts, pools, pitches, aprons."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from aerialkd.datasets.made.blocks import Block, box, pick, shaded, vary
 from aerialkd.datasets.made.canvas import Canvas, Colour
 from aerialkd.datasets.made.ground import ASPHALT, PAINT
-from aerialkd.datasets.made.things import Thing
+from aerialkd.datasets.made.things import Sunlit, Thing
 
 Rng = np.random.Generator
 _FLAT = (0.0, 0.02)
@@ -169,39 +169,6 @@ def some(
             place = place + across * (2 * wide + 1) * metre
 
 
-def storage_tank(rng: Rng, radius: float) -> Sequence[Block]:
-    """A round tank with a light roof."""
-    roof = vary(rng, (222, 224, 222), 8)
-    low = shaded(roof, 0.75)
-    top = rng.uniform(6, 9)
-    return [
-        box((-radius, radius), 2 * radius, (0, top), roof, low, is_round=True),
-        box(
-            (-0.85 * radius, 0.85 * radius),
-            1.7 * radius,
-            (top, top + 0.1),
-            shaded(roof, 0.93),
-            is_round=True,
-        ),
-        box((-0.1 * radius, 0.9 * radius), 0.4, (top + 0.1, top + 0.2), low),
-    ]
-
-
-def tank_farm(
-    rng: Rng, centre: NDArray, heading: float, metre: float
-) -> Iterator[Thing]:
-    """Tanks in a grid."""
-    radius = rng.uniform(4, 10)
-    step = (2 * radius + rng.uniform(2.5, 5)) * metre
-    along = np.array([np.cos(heading), np.sin(heading)])
-    across = np.array([-along[1], along[0]])
-    rows, columns = rng.integers(2, 4), rng.integers(2, 6)
-    for row in range(rows):
-        for column in range(columns):
-            place = centre + along * (column - columns / 2) * step - across * row * step
-            yield Thing(storage_tank(rng, radius), place, heading, 'storage-tank')
-
-
 class Apron:
     """A concrete apron with a taxiway, where planes are parked.
 
@@ -268,11 +235,13 @@ class Apron:
                 wide = 2 * max(y for block in blocks for y in block.y)
                 heading = self.heading + np.pi / 2 + rng.normal(0, tidy)
                 if rng.random() < 0.6:
-                    yield Thing(blocks, self.point(x + wide / 2, row), heading, 'plane')
+                    yield Sunlit(
+                        blocks, self.point(x + wide / 2, row), heading, 'plane'
+                    )
                 x += wide + rng.uniform(2, 9)
         for _ in range(int(rng.integers(0, 3))):
             place = self.point(rng.uniform(-0.5, 0.5) * self.half, self.depth * 0.1 + 9)
-            yield Thing(
+            yield Sunlit(
                 model(rng), place, self.heading + np.pi * rng.integers(2), 'plane'
             )
 
@@ -285,7 +254,7 @@ class Apron:
         x, y = rng.uniform(-0.4, 0.1) * self.half, self.depth * rng.uniform(0.33, 0.42)
         for _ in range(int(rng.integers(1, 6))):
             heading = self.heading + np.pi / 2 + rng.normal(0, 0.1)
-            yield Thing(model(rng), self.point(x, y), heading, 'helicopter')
+            yield Sunlit(model(rng), self.point(x, y), heading, 'helicopter')
             x += rng.uniform(15, 20)
 
     def scattered(self, rng: Rng, things: Iterable[Thing]) -> Iterator[Thing]:

@@ -50,19 +50,43 @@ def tree_line(rng: Rng, size: int) -> Background:
     """A warm wood over a field, the sky dark above it."""
     warmth = clouds(rng, size).warmth if rng.random() < 0.4 else _gradient(rng, size)
     y = np.arange(size, dtype=np.float32)[:, None]
-    foot = size * rng.uniform(0.72, 0.92) + size * 0.03 * _line(rng, size, 2, 2)
-    tall = size * rng.uniform(0.04, 0.14) * (1 + 0.45 * _line(rng, size, 6, 5))
-    crowns = size * 0.012 * _line(rng, size, max(8, size // 6), 2)
-    top = foot - np.abs(tall) + crowns
-    warmth = warmth * (1 - 0.7 * np.exp(-np.abs(top - y) / (0.12 * size)))
-    # Trunks and gaps: the texture of the wood runs upwards.
-    trunks = 22 * _line(rng, size, max(8, size // 8), 2) + 10 * fractal_noise(
-        rng, size, max(4, size // 10), 3
-    )
-    wood = rng.uniform(110, 215) + trunks
-    field = rng.uniform(60, 120) + _furrows(rng, size)
-    warmth = np.where(y > foot, field, np.where(y > top, wood, warmth))
-    return Background(warmth.astype(np.float32), y < top - 1)
+    foot = size * rng.uniform(0.76, 0.94) + size * 0.03 * _line(rng, size, 2, 2)
+    top = foot - _crowns(rng, size)
+    # Electronics overshoot: above something warm and long the sky is dark.
+    above = cv2.GaussianBlur(top[None], (0, 0), 0.04 * size)[0]
+    warmth = warmth * (1 - 0.7 * np.exp(-np.abs(above - y) / (0.12 * size)))
+    soft = 0.02 * size
+    ragged = np.clip(fractal_noise(rng, size, size // 4, 2), -0.9, 0.9)
+    cover = np.clip((y - top) / soft + ragged, 0, 1)
+    # Twigs: bright where noise changes its sign, the sky between them.
+    twigs = 1 - 3 * np.abs(fractal_noise(rng, size, size // 4, 2))
+    level = rng.uniform(120, 215)
+    wood = level + 16 * np.clip(twigs, -1, 1) + 14 * fractal_noise(rng, size, 16, 3)
+    near = np.exp(-np.clip(y - foot, 0, None) / (0.1 * size))
+    field = rng.uniform(60, 120) + rng.uniform(0, 50) * near + _furrows(rng, size)
+    field += 5 * fractal_noise(rng, size, size // 5, 2)
+    # Grass grows into the foot of the wood.
+    ground = np.clip((y - foot) / (0.6 * soft) + ragged, 0, 1)
+    warmth = warmth + cover * (wood - warmth)
+    warmth = warmth + ground * (field - warmth)
+    return Background(warmth.astype(np.float32), y < top - soft - 1)
+
+
+def _crowns(rng: Rng, size: int) -> NDArray[np.float32]:
+    """Heights of a wood above its foot, (size,) in pixels: a hedge and single trees."""
+    x = np.arange(size, dtype=np.float32)
+    hedge = size * rng.uniform(0.02, 0.07) * (1 + 0.4 * _line(rng, size, 8, 4))
+    heights = np.abs(hedge)
+    tall = size * rng.uniform(0.05, 0.14)
+    for _ in range(int(rng.integers(4, 22))):
+        # Now and then one stands close to the camera.
+        near = 2.2 if rng.random() < 0.06 else 1.0
+        high = near * tall * rng.uniform(0.6, 1.3)
+        half = high * rng.uniform(0.3, 0.7)
+        across = np.clip(1 - np.abs((x - rng.uniform(0, size)) / half) ** 2.5, 0, None)
+        heights = np.maximum(heights, high * np.sqrt(across))
+    heights *= 1 + 0.25 * _line(rng, size, 12, 4)
+    return heights.astype(np.float32)
 
 
 def houses(rng: Rng, size: int) -> Background:
@@ -88,10 +112,10 @@ def sea(rng: Rng, size: int) -> Background:
     """Waves up to a horizon, glinting here and there."""
     warmth = _gradient(rng, size)
     horizon = int(size * rng.uniform(0.0, 0.45))
-    waves = _furrows(rng, size) + 4 * np.clip(
+    waves = _furrows(rng, size) + 6 * np.clip(
         fractal_noise(rng, size, max(8, size // 6), 2), 0, None
     )
-    water = rng.uniform(40, 110) + rng.uniform(0.5, 1.5) * waves
+    water = rng.uniform(40, 110) + rng.uniform(0.7, 2.5) * waves
     warmth[horizon:] = water[horizon:]
     return Background(warmth.astype(np.float32), np.ones((size, size), bool))
 

@@ -100,6 +100,13 @@ class Thing:
         return float(canvas.shade[y, x] > 0) if inside else 0.0
 
 
+class Sunlit(Thing):
+    """Something in a dense row: the shadows of its neighbours do not reach its top."""
+
+    def _shade(self, canvas: Canvas) -> float:
+        return 0.0
+
+
 def building(rng: np.random.Generator, centre: NDArray, heading: float) -> Thing:
     """A flat-roofed house with parapet and things on the roof."""
     length, width = rng.uniform(8, 22), rng.uniform(7, 13)

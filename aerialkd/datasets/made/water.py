@@ -9,7 +9,17 @@ from numpy.typing import NDArray
 from aerialkd.datasets.made.blocks import vary
 from aerialkd.datasets.made.canvas import Canvas, Colour, fixed_point, fractal_noise
 
-DEEP: tuple[Colour, ...] = ((96, 74, 40), (84, 80, 52), (110, 96, 62), (72, 58, 34))
+DEEP: tuple[Colour, ...] = (
+    (96, 74, 40),
+    (84, 80, 52),
+    (110, 96, 62),
+    (72, 58, 34),
+    (64, 82, 60),
+    (84, 102, 84),
+    (44, 40, 30),
+    (52, 58, 42),
+    (118, 122, 104),
+)
 
 
 def flood(canvas: Canvas, rng: np.random.Generator, mask: NDArray) -> None:
@@ -17,7 +27,8 @@ def flood(canvas: Canvas, rng: np.random.Generator, mask: NDArray) -> None:
     size = canvas.size
     deep = vary(rng, DEEP[int(rng.integers(len(DEEP)))], 6)
     water = np.full((size, size, 3), deep, np.float32)
-    water += 14 * fractal_noise(rng, size, 3, 3)[..., None]
+    light = np.mean(deep) / 75  # dark water shows less of its waves
+    water += 14 * light * fractal_noise(rng, size, 3, 3)[..., None]
     # Waves run one way: noise drawn out across the wind.
     field = fractal_noise(rng, size, max(8, size // 10), 3)
     angle = float(rng.uniform(0, 180))
@@ -27,8 +38,10 @@ def flood(canvas: Canvas, rng: np.random.Generator, mask: NDArray) -> None:
     waves = cv2.warpAffine(
         wide[top : top + size], stretch, (size, size), borderMode=cv2.BORDER_REFLECT
     )
-    water += rng.uniform(8, 20) * waves[..., None]
-    glint = rng.random((size, size)) < 0.02 * np.clip(waves, 0, 1)
+    water += light * rng.uniform(8, 22) * waves[..., None]
+    # Towards the sun every wave has a spark.
+    sparks = float(rng.choice([0.005, 0.02, 0.02, 0.12]))
+    glint = rng.random((size, size)) < sparks * np.clip(waves, 0, 1)
     water += 60 * cv2.GaussianBlur(glint.astype(np.float32), (0, 0), 0.8)[..., None]
     canvas.blend(mask, water)
 

@@ -75,7 +75,7 @@ def test_dota_starts_front_left_and_goes_clockwise() -> None:
     ('item', 'difficult'),
     [
         (ship(rectangle(50, 50, 20, 10, 1)), 0),
-        (ship(rectangle(50, 50, 20, 4, 1)), 1),
+        (ship(rectangle(50, 50, 20, 3, 1)), 1),
         (ship(rectangle(50, 50, 20, 10, 1), occlusion=0.6), 1),
         (ship(rectangle(2, 50, 20, 10, 0), truncation=0.4), 1),
     ],
@@ -84,7 +84,15 @@ def test_dota_marks_what_is_difficult_and_stays_inside(item, difficult: int) -> 
     (line,) = dota_annotation(scene(item)).splitlines()
     *numbers, name, flag = line.split()
     assert (name, flag) == ('ship', str(difficult))
-    assert all(0 <= float(number) <= SIZE for number in numbers)
+    points = np.array(numbers, float).reshape(4, 2)
+    assert points.min() >= 0, 'only what can be seen is annotated'
+    front, back = points[:2].mean(0), points[2:].mean(0)
+    right, left = points[1:3].mean(0), points[[0, 3]].mean(0)
+    heading = item.corners[1] - item.corners[0]
+    length = np.linalg.norm(front - back) * np.linalg.norm(heading)
+    assert (front - back) @ heading == pytest.approx(length, rel=0.01)
+    to_the_right = np.array([-heading[1], heading[0]])  # y points down
+    assert (right - left) @ to_the_right > 0
 
 
 def hrsc_fields(item: SceneObject) -> dict[str, float]:

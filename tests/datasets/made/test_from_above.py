@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from aerialkd.datasets.made import craft, scene, sites
+from aerialkd.datasets.made import craft, satellite, scene, sites, yards
+from aerialkd.datasets.made.blocks import enlarged
 from aerialkd.datasets.made.canvas import Camera, Canvas
 from aerialkd.datasets.made.harbour import MAX_SHIPS, render_harbour
 from aerialkd.datasets.made.satellite import render_satellite
-from aerialkd.datasets.made.scene import MAX_OBJECTS, Scene, compose
+from aerialkd.datasets.made.scene import MAX_OBJECTS, MIN_OBJECTS, Scene, compose
 from aerialkd.datasets.made.things import Thing
 
 RENDERERS = {'satellite': render_satellite, 'harbour': render_harbour}
@@ -52,8 +53,11 @@ def test_pictures_are_as_promised(kind: str, size: int) -> None:
             assert 0 <= y1 < y2 <= size
 
 
-def test_satellite_classes_are_many_and_unbalanced_objects_small() -> None:
-    scenes = [made('satellite', seed, 200) for seed in range(40)]
+@pytest.mark.parametrize(('size', 'pictures'), [(200, 70), (96, 120)])
+def test_satellite_classes_are_many_and_unbalanced_objects_small(
+    size: int, pictures: int
+) -> None:
+    scenes = [made('satellite', seed, size) for seed in range(pictures)]
     objects = [item for s in scenes for item in s.objects]
     counts = Counter(item.name for item in objects)
     assert set(counts) <= DOTA_CLASSES
@@ -61,13 +65,31 @@ def test_satellite_classes_are_many_and_unbalanced_objects_small() -> None:
     assert counts['small-vehicle'] > 10 * counts['helicopter'] > 0
     sides = np.array([(b[2] - b[0], b[3] - b[1]) for b in (o.box for o in objects)])
     assert (np.sqrt(sides.prod(axis=1)) < 32).mean() > 0.75
-    assert np.mean([len(s.objects) >= 5 for s in scenes]) > 0.9
+    numbers = [len(s.objects) for s in scenes]
+    assert min(numbers) >= MIN_OBJECTS
+    assert max(numbers) > 2.5 * np.median(numbers), 'some are crowded'
     headings = [np.arctan2(*(o.corners[1] - o.corners[0])[::-1]) for o in objects]
     assert np.histogram(headings, 8, (-np.pi, np.pi))[0].min() > 0
 
 
-def test_harbours_hold_ships_of_all_sizes() -> None:
-    objects = [o for seed in range(25) for o in made('harbour', seed, 200).objects]
+def test_crowds_are_thinned_before_they_are_drawn(monkeypatch) -> None:
+    """Nothing is in a picture that looks like an object and is not annotated."""
+    drawn = []
+
+    def recording(canvas, rng, placed):
+        drawn[:] = [thing for thing in placed if thing.name]
+        return compose(canvas, rng, placed)
+
+    monkeypatch.setattr(satellite, 'MAX_OBJECTS', 8)
+    monkeypatch.setattr(satellite, 'compose', recording)
+    for seed in range(6):
+        found = made.__wrapped__('satellite', seed)
+        assert MIN_OBJECTS <= len(found.objects) <= len(drawn) <= 8
+
+
+@pytest.mark.parametrize('size', [120, 200])
+def test_harbours_hold_ships_of_all_sizes(size: int) -> None:
+    objects = [o for seed in range(40) for o in made('harbour', seed, size).objects]
     assert {o.name for o in objects} == {'ship'}
     lengths = [np.linalg.norm(o.corners[1] - o.corners[0]) for o in objects]
     widths = [np.linalg.norm(o.corners[3] - o.corners[0]) for o in objects]
@@ -81,14 +103,15 @@ def test_harbours_hold_ships_of_all_sizes() -> None:
     'model',
     [
         *(craft.cargo_ship, craft.warship, craft.ferry, craft.boat),
-        *(craft.plane, craft.helicopter),
+        *(craft.carrier, craft.plane, craft.helicopter, yards.lorry),
+        lambda rng: enlarged(craft.boat(rng), 0.6),
         *(
             sites.tennis_court,
             sites.basketball_court,
             sites.swimming_pool,
         ),
         *(sites.soccer_field, sites.ground_track_field),
-        functools.partial(sites.storage_tank, radius=9),
+        functools.partial(yards.storage_tank, radius=9),
     ],
 )
 @pytest.mark.parametrize('heading', [0.0, 0.7, 2.5])

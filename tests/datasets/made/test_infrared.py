@@ -32,9 +32,17 @@ def test_images_are_as_promised(size: int) -> None:
     longest = [max(t.box[2] - t.box[0], t.box[3] - t.box[1]) for t in targets]
     assert 3 <= min(longest) < max(longest) <= 40
     assert np.median(longest) < 16, 'most are small'
-    assert 1 < np.mean([len(s.targets) for s in scenes]) < 4
+    numbers = np.array([len(s.targets) for s in scenes])
+    assert 1 < numbers.mean() < 4
+    assert numbers.max() <= 10
+    assert (numbers <= 5).mean() > 0.8
     assert len({t.kind for t in targets}) == 4
     assert any(not s.targets for s in map(scene, range(100)))
+
+
+def test_hardly_a_pixel_is_cut_off_at_black_or_white() -> None:
+    for s in map(scene, range(180)):
+        assert np.isin(s.image, (0, 255)).mean() < 0.01
 
 
 def test_boxes_hold_exactly_the_masks_and_masks_do_not_meet() -> None:

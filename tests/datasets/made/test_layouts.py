@@ -12,7 +12,7 @@ from mmrotate.datasets import DOTADataset, HRSCDataset
 
 from aerialkd.datasets import VisDroneDataset
 from aerialkd.datasets.made import layouts as module
-from aerialkd.datasets.made import make_data, render_scene
+from aerialkd.datasets.made import make_data
 from aerialkd.errors import ConfigError
 
 
@@ -53,12 +53,13 @@ def test_mmrotate_reads_made_dota(tmp_path: Path) -> None:
             assert cv2.imread(info['img_path']).shape == (128, 128, 3)
             assert info['instances']
             boxes = np.array([instance['bbox'] for instance in info['instances']])
-            assert 0 <= boxes.min() <= boxes.max() <= 128
+            middles = boxes.reshape(-1, 4, 2).mean(axis=1)
+            assert 0 <= middles.min() <= middles.max() <= 128
 
 
 def test_mmrotate_reads_made_hrsc2016(tmp_path: Path) -> None:
     out = make(tmp_path / 'hrsc2016', 'hrsc2016', images=8, size=128)
-    for split, number in (('trainval', 6), ('test', 2)):
+    for split, number in (('trainval', 6), ('train', 4), ('val', 2), ('test', 2)):
         dataset = HRSCDataset(
             data_root=str(out),
             ann_file=f'ImageSets/{split}.txt',
@@ -108,25 +109,28 @@ def test_same_seed_same_files(tmp_path: Path, layout: str) -> None:
 def test_complete_data_is_left_alone(tmp_path: Path, monkeypatch) -> None:
     out = make(tmp_path / 'demo')
     before = contents(out)
-    monkeypatch.setitem(module.LAYOUTS, 'visdrone', None)
+    layout = replace(module.LAYOUTS['visdrone'], render=None, files=None)
+    monkeypatch.setitem(module.LAYOUTS, 'visdrone', layout)
     assert contents(make(out)) == before
 
 
-def test_goes_on_after_an_interruption(tmp_path: Path, monkeypatch) -> None:
-    complete = contents(make(tmp_path / 'whole'))
-    out, calls = tmp_path / 'demo', []
+@pytest.mark.parametrize('name', module.LAYOUTS)
+def test_goes_on_after_an_interruption(tmp_path: Path, monkeypatch, name: str) -> None:
+    complete = contents(make(tmp_path / 'whole', name))
+    out, calls, render = tmp_path / 'demo', [], module.LAYOUTS[name].render
 
     def failing(rng, size):
         calls.append(size)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return render_scene(rng, size)
+        return render(rng, size)
 
-    layout = replace(module.LAYOUTS['visdrone'], render=failing)
-    monkeypatch.setitem(module.LAYOUTS, 'visdrone', layout)
+    layout = replace(module.LAYOUTS[name], render=failing)
+    monkeypatch.setitem(module.LAYOUTS, name, layout)
     with pytest.raises(KeyboardInterrupt):
-        make(out)
-    assert contents(make(out)) == complete
+        make(out, name)
+    assert json.loads((out / 'made.json').read_text())['complete'] is False
+    assert contents(make(out, name)) == complete
     assert len(calls) == 3 + 2, 'the two images that were there are not made again'
 
 
