@@ -13,6 +13,7 @@ import torch
 from mmengine import DefaultScope
 
 import aerialkd  # noqa: F401 - adapts mmrazor before a test module imports it
+from aerialkd.datasets.made import make_data
 
 REAL_DATA = 'AERIALKD_REAL_DATA'
 DEFAULT_SCOPES = DefaultScope._instance_dict.copy()
@@ -41,6 +42,37 @@ def default_scope() -> Iterator[None]:
     yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(DEFAULT_SCOPES)
+
+
+@pytest.fixture(scope='module')
+def one_thread() -> Iterator[None]:
+    """Tiny images: threads that wait for each other would be timed."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope='session')
+def made_images(tmp_path_factory) -> Path:
+    """Eight made images of 64 pixels in VisDrone's layout, six of them to train on."""
+    folder = tmp_path_factory.mktemp('data') / 'made'
+    return make_data('visdrone', folder, images=8, size=64, progress=False)
+
+
+@pytest.fixture
+def without_processes(monkeypatch) -> None:
+    """mmrotate starts four interpreters for its measure: here none."""
+
+    class Serial:
+        starmap = staticmethod(lambda f, rows: [f(*row) for row in rows])
+        close = staticmethod(lambda: None)
+
+    class Context:
+        Pool = staticmethod(lambda _: Serial())
+
+    module = 'mmrotate.evaluation.functional.mean_ap.get_context'
+    monkeypatch.setattr(module, lambda _: Context)
 
 
 @pytest.fixture(scope='session')

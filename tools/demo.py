@@ -30,7 +30,10 @@ RUNS = {
 }
 MEASURES = ('AP', 'AP50', 'AP75', 'AP_S', 'AP_M')
 # What makes it the same training.
-DECISIVE = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'randomness')
+DECISIVE = (
+    *('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'),
+    *('param_scheduler', 'randomness'),
+)
 
 
 def parse_args() -> argparse.Namespace:

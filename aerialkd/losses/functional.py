@@ -41,9 +41,7 @@ def pearson_loss(s: Tensor, t: Tensor) -> Tensor:
         >>> bool(pearson_loss(s, 5 * s + 1) < 1e-5)
         True
     """
-    _same_shape('pearson_loss', s, t)
-    difference = _standardise(s) - _standardise(t.detach())
-    return difference.square().mean() / 2
+    return _standardised_difference('pearson_loss', s, t).square().mean() / 2
 
 
 def pearson_map(s: Tensor, t: Tensor) -> Tensor:
@@ -65,9 +63,12 @@ def pearson_map(s: Tensor, t: Tensor) -> Tensor:
         >>> bool((pearson_map(s, t).mean() - pearson_loss(s, t)).abs() < 1e-5)
         True
     """
-    _same_shape('pearson_map', s, t)
-    difference = _standardise(s) - _standardise(t.detach())
-    return difference.square().mean(1) / 2
+    return _standardised_difference('pearson_map', s, t).square().mean(1) / 2
+
+
+def _standardised_difference(name: str, s: Tensor, t: Tensor) -> Tensor:
+    _same_shape(name, s, t)
+    return _standardise(s) - _standardise(t.detach())
 
 
 def _standardise(feat: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ from mmengine.analysis import FlopAnalyzer
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from aerialkd.datasets.made import make_data
 from aerialkd.engine import evaluated, evaluated_cache
 from aerialkd.engine.evaluated import cached_run, evaluated_run
 from aerialkd.engine.weights import load_weights
@@ -18,25 +17,12 @@ from aerialkd.errors import CheckpointError, ConfigError
 from tests.builders import retinanet, rotated_retinanet
 from tests.trained import dota_config, train, visdrone_config, write_dota
 
-
-@pytest.fixture(scope='module', autouse=True)
-def one_thread():
-    """Tiny images: threads that wait for each other would be timed."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures('one_thread')
 
 
 @pytest.fixture(scope='module')
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('data') / 'made'
-    return make_data('visdrone', folder, images=8, size=64, progress=False)
-
-
-@pytest.fixture(scope='module')
-def work_dir(data, tmp_path_factory):
-    cfg = visdrone_config(retinanet(10), data)
+def work_dir(made_images, tmp_path_factory):
+    cfg = visdrone_config(retinanet(10), made_images)
     return train(cfg, tmp_path_factory.mktemp('runs') / 'student')
 
 
@@ -177,18 +163,3 @@ def test_rotated_boxes(tmp_path, without_processes):
     assert np.allclose(np.sort(image.gt_boxes[:, 2:4]), [[9, 22]] * 3, atol=0.3)
     kept = cached_run(cfg, tmp_path / 'start.pth', tmp_path)
     assert np.array_equal(kept.images[2].boxes, run.images[2].boxes)
-
-
-@pytest.fixture
-def without_processes(monkeypatch):
-    """mmrotate starts four interpreters for its measure: here none."""
-
-    class Serial:
-        starmap = staticmethod(lambda f, rows: [f(*row) for row in rows])
-        close = staticmethod(lambda: None)
-
-    class Context:
-        Pool = staticmethod(lambda _: Serial())
-
-    module = 'mmrotate.evaluation.functional.mean_ap.get_context'
-    monkeypatch.setattr(module, lambda _: Context)

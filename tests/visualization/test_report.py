@@ -12,10 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from mmengine.config import Config
 
-from aerialkd.datasets.made import make_data
 from aerialkd.errors import ConfigError
 from aerialkd.visualization.report import page, write_report
 from aerialkd.visualization.report.svg import Series, bar_chart, line_chart
@@ -35,27 +33,15 @@ SECTIONS = (
     'measures', 'training', 'objects', 'curves', 'pictures', 'features', 'origin'
 )  # fmt: skip
 
-
-@pytest.fixture(scope='module', autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures('one_thread')
 
 
 @pytest.fixture(scope='module')
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('data') / 'made'
-    return make_data('visdrone', folder, images=8, size=64, progress=False)
-
-
-@pytest.fixture(scope='module')
-def runs(data, tmp_path_factory):
+def runs(made_images, tmp_path_factory):
     """Work dirs of a teacher, of its student alone, resumed once, and distilled."""
     folder = tmp_path_factory.mktemp('runs')
-    train(visdrone_config(retinanet(10, width=16), data), folder / 'teacher')
-    alone = visdrone_config(retinanet(10), data)
+    train(visdrone_config(retinanet(10, width=16), made_images), folder / 'teacher')
+    alone = visdrone_config(retinanet(10), made_images)
     train(alone, folder / 'student')
     alone.train_cfg.max_epochs = 2
     wait_for_another_second(folder / 'student')
@@ -65,7 +51,7 @@ def runs(data, tmp_path_factory):
         teacher=str(folder / 'teacher.py'),
         teacher_ckpt=str(folder / 'teacher' / 'epoch_1.pth'),
     )
-    train(visdrone_config(model, data), folder / 'pkd')
+    train(visdrone_config(model, made_images), folder / 'pkd')
     return [folder / name for name in ('pkd', 'student', 'teacher')]
 
 
@@ -317,21 +303,6 @@ def test_rotated_boxes(tmp_path, without_processes):
     assert 'harbor' not in content.text.split('How it was made')[-2]
     assert 'Rotated boxes are matched at IoU .5 alone' in content.text
     assert len(content.all('img')) == 6  # three images, a column of truth, one of ours
-
-
-@pytest.fixture
-def without_processes(monkeypatch):
-    """mmrotate starts four interpreters for its measure: here none."""
-
-    class Serial:
-        starmap = staticmethod(lambda f, rows: [f(*row) for row in rows])
-        close = staticmethod(lambda: None)
-
-    class Context:
-        Pool = staticmethod(lambda _: Serial())
-
-    module = 'mmrotate.evaluation.functional.mean_ap.get_context'
-    monkeypatch.setattr(module, lambda _: Context)
 
 
 def test_coco(tmp_path, runs):

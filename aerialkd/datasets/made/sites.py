@@ -92,13 +92,13 @@ def soccer_field(rng: Rng) -> Sequence[Block]:
         for side in (-1, 1)
         for part in (
             box(
-                sorted2(side * length / 2, side * 0.36 * length),
+                _ordered(side * length / 2, side * 0.36 * length),
                 0.55 * width,
                 (0.04, 0.05),
                 PAINT,
             ),
             box(
-                sorted2(side * (length / 2 - 0.4), side * (0.36 * length + 0.4)),
+                _ordered(side * (length / 2 - 0.4), side * (0.36 * length + 0.4)),
                 0.55 * width - 0.8,
                 (0.05, 0.06),
                 grass,
@@ -127,7 +127,7 @@ def ground_track_field(rng: Rng) -> Sequence[Block]:
     return [*blocks, box((-edge, edge), lawn_width, (0.03, 0.04), lawn, is_round=True)]
 
 
-def sorted2(a: float, b: float) -> tuple[float, float]:
+def _ordered(a: float, b: float) -> tuple[float, float]:
     """Both values, the smaller one first."""
     return (min(a, b), max(a, b))
 

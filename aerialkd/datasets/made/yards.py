@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aerialkd.datasets.made.blocks import GLASS, Block, box, extent, pick, shaded, vary
+from aerialkd.datasets.made.blocks import (
+    GLASS,
+    Block,
+    Model,
+    box,
+    extent,
+    pick,
+    shaded,
+    vary,
+)
 from aerialkd.datasets.made.canvas import Canvas, Colour, fractal_noise
 from aerialkd.datasets.made.ground import ASPHALT, PAINT, PAVING, SOIL
 from aerialkd.datasets.made.models import car, truck, van
 from aerialkd.datasets.made.things import Sunlit, Thing
 
 Rng = np.random.Generator
-Model = Callable[[Rng], Sequence[Block]]
 _COACHES: tuple[Colour, ...] = ((40, 170, 225), (215, 215, 212), (60, 70, 170))
 _TRAILERS: tuple[Colour, ...] = (
     (222, 222, 218),

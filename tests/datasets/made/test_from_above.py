@@ -116,7 +116,7 @@ def test_harbours_hold_ships_of_all_sizes(size: int) -> None:
 )
 @pytest.mark.parametrize('heading', [0.0, 0.7, 2.5])
 def test_oriented_boxes_fit_what_is_drawn(model, heading: float) -> None:
-    """The rectangle of least area around the drawn pixels is the annotated one."""
+    """Along its own axes an object reaches as far as its rectangle."""
     rng = np.random.default_rng(5)
     blocks = model(rng)
     long = np.ptp([x for block in blocks for x in block.x])

@@ -74,7 +74,9 @@ def test_targets_differ_from_what_is_around_them_dim_ones_hardly() -> None:
     assert high > 5
 
 
-@pytest.mark.parametrize('background', set(BACKGROUNDS), ids=lambda b: b.__name__)
+@pytest.mark.parametrize(
+    'background', dict.fromkeys(BACKGROUNDS), ids=lambda b: b.__name__
+)
 @pytest.mark.parametrize('size', [64, 200])
 def test_every_background_has_sky_and_texture(background, size: int) -> None:
     made = background(np.random.default_rng(1), size)
