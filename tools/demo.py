@@ -1,5 +1,7 @@
 """The demo: made images, a teacher, a student alone, the same student distilled.
 
+With --methods, distilled by each of them.
+
 Everything lands under work_dirs/demo. Interrupted and started again, it goes on where
 it was.
 """
@@ -23,11 +25,12 @@ from aerialkd.errors import ConfigError
 ROOT = Path(__file__).parents[1]
 WORK_DIR = Path('work_dirs/demo')
 MADE = {'layout': 'visdrone', 'images': 1000, 'size': 192, 'seed': 0}
-RUNS = {
-    'teacher': 'retinanet_teacher',
-    'student alone': 'retinanet_student',
-    'distilled student': 'pkd_retinanet',
-}
+TEACHER, STUDENT = 'retinanet_teacher', 'retinanet_student'
+DETECTOR = '_retinanet'
+METHODS = sorted(
+    path.stem.removesuffix(DETECTOR)
+    for path in (ROOT / 'configs/demo').glob(f'*{DETECTOR}.py')
+)
 MEASURES = ('AP', 'AP50', 'AP75', 'AP_S', 'AP_M')
 # What makes it the same training.
 DECISIVE = (
@@ -44,6 +47,13 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         default=[0],
         help='train teacher and students once for each; the images stay the same',
+    )
+    parser.add_argument(
+        '--methods',
+        nargs='+',
+        default=['pkd'],
+        choices=METHODS,
+        help='distil the student once with each',
     )
     return parser.parse_args()
 
@@ -62,7 +72,7 @@ def seeded(name: str, seed: int) -> Config:
     cfg.work_dir = str(folder / name)
     cfg.randomness.seed = seed
     if 'teacher_ckpt' in cfg.model:
-        cfg.model.teacher_ckpt = str(last_checkpoint(seeded(RUNS['teacher'], seed)))
+        cfg.model.teacher_ckpt = str(last_checkpoint(seeded(TEACHER, seed)))
     return cfg
 
 
@@ -112,9 +122,10 @@ def table(rows: dict[str, list[dict[str, float]]]) -> str:
     With several seeds the measures carry their sample standard deviation.
     """
     columns = list(next(iter(rows.values()))[0])
-    lines = [f'{"":<18}' + ''.join(f'{column:>14}' for column in columns)]
+    width = max(map(len, rows)) + 2
+    lines = [' ' * width + ''.join(f'{column:>14}' for column in columns)]
     for name, seeds in rows.items():
-        line = f'{name:<18}'
+        line = f'{name:<{width}}'
         for column in columns:
             values = [row[column] for row in seeds]
             cell = f'{mean(values):.2f}'
@@ -127,15 +138,18 @@ def table(rows: dict[str, list[dict[str, float]]]) -> str:
 
 @one_line_errors
 def main() -> None:
-    seeds = parse_args().seeds
+    args = parse_args()
+    seeds = args.seeds
     os.chdir(ROOT)  # paths in configs start there
     start = time.monotonic()
     made = [word for key, value in MADE.items() for word in (f'--{key}', value)]
     run('tools/make_demo_data.py', '--out', WORK_DIR / 'data', *made)
-    configs = [(label, seeded(name, s)) for s in seeds for label, name in RUNS.items()]
+    runs = {'teacher': TEACHER, 'student alone': STUDENT}
+    runs |= {f'{method} student': method + DETECTOR for method in args.methods}
+    configs = [(label, seeded(name, s)) for s in seeds for label, name in runs.items()]
     for label, cfg in configs:
-        train(RUNS[label], cfg)
-    rows: dict[str, list[dict[str, float]]] = {label: [] for label in RUNS}
+        train(runs[label], cfg)
+    rows: dict[str, list[dict[str, float]]] = {label: [] for label in runs}
     for label, cfg in configs:
         rows[label].append(evaluate(cfg))
     report = WORK_DIR / 'report.html'

@@ -205,7 +205,14 @@ class DetectionDistill(SingleTeacherDistill):
     ) -> BatchContext:
         """What the losses may know about the batch, after the student has run."""
         height, width = batch_inputs.shape[-2:]
-        return BatchContext(data_samples, (height, width), self.distiller.assigned)
+        models: tuple[Any, Any] = (self.student, self.teacher)
+        heads = [model.bbox_head for model in models if hasattr(model, 'bbox_head')]
+        return BatchContext(
+            data_samples,
+            (height, width),
+            self.distiller.assigned,
+            (heads[0], heads[1]) if len(heads) == 2 else None,
+        )
 
     def _idle_connectors(self) -> dict[str, Tensor]:
         """A zero that touches the connectors: DDP waits for every parameter."""

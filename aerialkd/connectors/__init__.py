@@ -1,5 +1,6 @@
 """Trainable pieces between student and teacher."""
 
-from aerialkd.connectors.pyramid import PyramidAligner
+from aerialkd.connectors.generation import GenerationBlock
+from aerialkd.connectors.pyramid import PyramidAligner, channels_of_levels
 
-__all__ = ['PyramidAligner']
+__all__ = ['GenerationBlock', 'PyramidAligner', 'channels_of_levels']

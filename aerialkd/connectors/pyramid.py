@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from aerialkd.errors import ShapeError
+from aerialkd.errors import ConfigError, ShapeError
 from aerialkd.registry import MODELS
 
 
@@ -19,25 +19,30 @@ class PyramidAligner(BaseModule):
     step. It is trained with the student and is not part of the exported model.
 
     Args:
-        in_channels: channels of the student's maps.
-        out_channels: channels of the teacher's maps.
-        num_levels: number of levels.
+        in_channels: channels of the student's maps, one number or one a level.
+        out_channels: channels of the teacher's maps, alike.
+        num_levels: number of levels; may be omitted where the channels are listed.
         kernel_size: side of the square kernel, odd.
         init_cfg: initialisation; Kaiming-uniform (PyTorch's default) when omitted.
+
+    Raises:
+        ConfigError: if the numbers of levels contradict each other.
     """
 
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
-        num_levels: int,
+        in_channels: int | Sequence[int],
+        out_channels: int | Sequence[int],
+        num_levels: int | None = None,
         kernel_size: int = 1,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.convs = nn.ModuleList(
-            nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
-            for _ in range(num_levels)
+            nn.Conv2d(ours, theirs, kernel_size, padding=kernel_size // 2)
+            for ours, theirs in zip(
+                *channels_of_levels(num_levels, in_channels, out_channels), strict=True
+            )
         )
 
     def forward(self, levels: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -55,3 +60,27 @@ class PyramidAligner(BaseModule):
         return tuple(
             conv(level) for conv, level in zip(self.convs, levels, strict=True)
         )
+
+
+def channels_of_levels(
+    num_levels: int | None, *channels: int | Sequence[int]
+) -> list[list[int]]:
+    """Channels of each level, from one number for all levels or a list.
+
+    Raises:
+        ConfigError: if the lists differ in length, or with ``num_levels``; or if the
+            number of levels is nowhere stated.
+
+    Example:
+        >>> channels_of_levels(None, 64, [128, 256])
+        [[64, 64], [128, 256]]
+    """
+    stated = {len(c) for c in channels if not isinstance(c, int)}
+    stated |= set() if num_levels is None else {num_levels}
+    if len(stated) != 1:
+        raise ConfigError(
+            f'channels {channels} with num_levels={num_levels}: expected one number '
+            'of levels; state num_levels, or list the channels of each level.'
+        )
+    levels = stated.pop()
+    return [[c] * levels if isinstance(c, int) else list(c) for c in channels]

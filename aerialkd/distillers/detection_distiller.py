@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from inspect import signature
 from typing import Any
 
@@ -51,6 +51,8 @@ class DetectionDistiller(ConfigurableDistiller):
         distill_losses: losses by name; logged as ``distill.loss_<name>``.
         loss_forward_mappings: see above, for each loss.
         distill_deliveries: mmrazor's deliveries.
+        only: names of the losses to keep; the others, and the recorders and connectors
+            that only they use, are left out. For ablations.
         init_cfg: initialisation of the connectors.
 
     Raises:
@@ -67,15 +69,22 @@ class DetectionDistiller(ConfigurableDistiller):
         distill_losses: dict | None = None,
         loss_forward_mappings: dict | None = None,
         distill_deliveries: dict | None = None,
+        only: Sequence[str] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
+        of_student = {**(recorders or {}), **(student_recorders or {})}
+        of_teacher = {**(recorders or {}), **(teacher_recorders or {})}
+        if only is not None:
+            distill_losses = _chosen(distill_losses or {}, only)
+            loss_forward_mappings = _chosen(loss_forward_mappings or {}, only)
+            named = set(_strings(loss_forward_mappings))
+            of_student, of_teacher, connectors = (
+                {name: cfg for name, cfg in (items or {}).items() if name in named}
+                for items in (of_student, of_teacher, connectors)
+            )
         super().__init__(
-            student_recorders=_resolve(
-                {**(recorders or {}), **(student_recorders or {})}
-            ),
-            teacher_recorders=_resolve(
-                {**(recorders or {}), **(teacher_recorders or {})}
-            ),
+            student_recorders=_resolve(of_student),
+            teacher_recorders=_resolve(of_teacher),
             distill_deliveries=distill_deliveries,
             connectors=connectors,
             distill_losses=_log_names(distill_losses or {}),
@@ -247,6 +256,28 @@ def _both_sides(mapping: dict) -> Iterator[tuple[str, dict]]:
             argument,
             {**common, 'from_student': from_student, 'connector': mapping.get(key)},
         )
+
+
+def _chosen(items: dict, only: Sequence[str]) -> dict:
+    """The losses, or mappings, that ``only`` names, in its order."""
+    unknown = set(only) - set(items)
+    if unknown or not only:
+        raise ConfigError(
+            f'distiller.only: got {list(only)}, expected some of {sorted(items)}.'
+        )
+    return {name: items[name] for name in only}
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Every string in nested dicts and sequences: the names that mappings mention."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _strings(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _strings(item)
 
 
 def _log_names(items: dict) -> dict:

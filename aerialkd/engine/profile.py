@@ -151,12 +151,15 @@ def _time_losses(model: DetectionDistill, data: dict[str, Any]) -> dict[str, flo
         model.run_teacher(inputs, samples)
         model.run_student(inputs, samples)
         context = model.context(inputs, samples)
-        buffers = [
-            r.data_buffer for r in distiller.student_recorders.recorders.values()
-        ]
-        records = [t for t in tensors_of(buffers) if t.requires_grad]
 
         def run(name: str) -> None:
+            # Its own records: a record behind another would add what lies between.
+            buffers = [
+                distiller.get_record(record['recorder'], True)
+                for record in distiller.loss_forward_mappings[name].values()
+                if record['from_student']
+            ]
+            records = [t for t in tensors_of(buffers) if t.requires_grad]
             loss: Tensor = distiller.compute_loss(name, context)
             torch.autograd.grad(loss, records, retain_graph=True, allow_unused=True)
 

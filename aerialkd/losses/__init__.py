@@ -2,5 +2,13 @@
 
 from aerialkd.losses.base import DistillLoss, level_pairs
 from aerialkd.losses.pkd import PKDLoss
+from aerialkd.losses.rdr_kd import DecoupledLoss, RegeneratedLoss, ResponsiveLoss
 
-__all__ = ['DistillLoss', 'PKDLoss', 'level_pairs']
+__all__ = [
+    'DecoupledLoss',
+    'DistillLoss',
+    'PKDLoss',
+    'RegeneratedLoss',
+    'ResponsiveLoss',
+    'level_pairs',
+]

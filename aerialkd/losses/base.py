@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from aerialkd.errors import ConfigError, ShapeError
 from aerialkd.structures import BatchContext
 
 Levels = Tensor | Sequence[Tensor]
+Maps = dict[str, tuple[Tensor, ...]]
 
 
 class DistillLoss(nn.Module):
@@ -34,19 +36,30 @@ class DistillLoss(nn.Module):
             )
         self.loss_weight = loss_weight
 
-    def spatial_maps(
-        self, preds_S: Levels, preds_T: Levels, batch: BatchContext | None = None
-    ) -> dict[str, tuple[Tensor, ...]]:
-        """What the loss looks at, for pictures; no gradient.
+    def masks(self, preds_T: Levels, batch: BatchContext) -> Maps:
+        """What the teacher and the boxes select, whatever the student does.
 
-        Called with the arguments of ``forward``. A subclass returns what a reader
-        should see: a cell's share of the loss, attention masks, weights of areas.
+        Attention, masks, weights of areas: what ``tools/show_masks.py`` draws.
 
         Returns:
             By name, a map (N, H_l, W_l) for each level of the predictions; empty
             unless a subclass says otherwise.
         """
         return {}
+
+    @torch.no_grad()
+    def spatial_maps(
+        self, preds_S: Levels, preds_T: Levels, batch: BatchContext | None = None
+    ) -> Maps:
+        """What the loss looks at, for pictures; no gradient.
+
+        Called with the arguments of ``forward``. A subclass returns what a reader
+        should see, such as a cell's share of the loss; :meth:`masks` by default.
+
+        Returns:
+            By name, a map (N, H_l, W_l) for each level of the predictions.
+        """
+        return {} if batch is None else self.masks(preds_T, batch)
 
     def extra_repr(self) -> str:
         """Show the weight when the model is printed."""
@@ -67,3 +80,16 @@ def level_pairs(preds_S: Levels, preds_T: Levels) -> list[tuple[Tensor, Tensor]]
             "Choose the common ones with 'levels' in loss_forward_mappings."
         )
     return list(zip(students, teachers, strict=True))
+
+
+def one_of(owner: object, name: str, value: object, allowed: Sequence[object]) -> None:
+    """Refuse a setting that is none of the known ones.
+
+    Raises:
+        ConfigError: naming class, setting, what was got and what is known.
+    """
+    if value not in allowed:
+        known = ', '.join(map(repr, allowed))
+        raise ConfigError(
+            f'{type(owner).__name__}: {name} must be one of {known}; got {value!r}.'
+        )

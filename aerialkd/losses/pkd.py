@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from aerialkd.losses.base import DistillLoss, Levels, level_pairs
+from aerialkd.losses.base import DistillLoss, Levels, Maps, level_pairs
 from aerialkd.losses.functional import pearson_loss, pearson_map
 from aerialkd.registry import MODELS
 from aerialkd.structures import BatchContext
@@ -45,7 +45,7 @@ class PKDLoss(DistillLoss):
     @torch.no_grad()
     def spatial_maps(
         self, preds_S: Levels, preds_T: Levels, batch: BatchContext | None = None
-    ) -> dict[str, tuple[Tensor, ...]]:
+    ) -> Maps:
         """Each cell's share of the loss; see :func:`pearson_map`."""
         pairs = [self._same_size(s, t) for s, t in level_pairs(preds_S, preds_T)]
         return {'loss of a cell': tuple(pearson_map(s, t) for s, t in pairs)}

@@ -13,6 +13,7 @@ from torch import Tensor
 from aerialkd.errors import BoxTypeError, RecordError
 from aerialkd.structures.assigned import AssignedTargets
 from aerialkd.structures.box_cells import BoxCells, box_cells
+from aerialkd.structures.dense_head import decode_boxes, flatten_levels
 
 
 class BatchContext:
@@ -27,6 +28,7 @@ class BatchContext:
         batch_input_shape: (height, width) of the padded batch in pixels. Masks are
             drawn against this, never against an image's own size.
         assigned: the student's assigned targets, when they were recorded.
+        heads: dense heads of student and teacher, for losses that compare boxes.
 
     Raises:
         BoxTypeError: if the boxes are neither (n, 4) nor (n, 5), or mixed.
@@ -37,11 +39,14 @@ class BatchContext:
         data_samples: Sequence[Any],
         batch_input_shape: tuple[int, int],
         assigned: AssignedTargets | None = None,
+        heads: tuple[Any, Any] | None = None,
     ) -> None:
         self.data_samples = data_samples
         self.batch_input_shape = (int(batch_input_shape[0]), int(batch_input_shape[1]))
         self._assigned = assigned
+        self._heads = heads
         self._cells: dict[tuple[int, int], BoxCells] = {}
+        self._valid: dict[tuple[int, int], Tensor] = {}
         columns = {boxes.shape[-1] for boxes in self.boxes_list}
         if not columns <= {4} and not columns <= {5}:
             raise BoxTypeError(
@@ -87,6 +92,18 @@ class BatchContext:
         return torch.repeat_interleave(counts).to(self.boxes.device)
 
     @cached_property
+    def boxes_per_image(self) -> Tensor:
+        """Number of boxes of each image, (N,)."""
+        return torch.bincount(self.image_index, minlength=self.num_images)
+
+    @cached_property
+    def rank_in_image(self) -> Tensor:
+        """Position of each box among those of its image, (Q,)."""
+        start = self.boxes_per_image.cumsum(0) - self.boxes_per_image
+        rank = torch.arange(len(self.boxes), device=self.boxes.device)
+        return rank - start[self.image_index]
+
+    @cached_property
     def areas(self) -> Tensor:
         """Area of each box in pixels squared, (Q,)."""
         if self.is_rotated:
@@ -97,6 +114,11 @@ class BatchContext:
     def img_shapes(self) -> Tensor:
         """(height, width) of each image without padding, (N, 2)."""
         return torch.tensor([sample.img_shape[:2] for sample in self.data_samples])
+
+    @cached_property
+    def relative_areas(self) -> Tensor:
+        """Area of each box as a fraction of its image without padding, (Q,)."""
+        return self.areas / self.img_shapes.prod(-1).to(self.areas)[self.image_index]
 
     @property
     def is_rotated(self) -> bool:
@@ -133,6 +155,65 @@ class BatchContext:
     def priors(self) -> Tensor:
         """Priors of the student's head, (N, L, 4) or (N, L, 5); see ``assigned``."""
         return self.assigned.priors
+
+    def valid_cells(self, feat_size: tuple[int, int]) -> Tensor | None:
+        """Cells of a feature map that hold a part of the image, not padding alone.
+
+        Returns:
+            (N, H, W) bool on the boxes' device; None where no image is padded.
+        """
+        if (self.img_shapes >= torch.tensor(self.batch_input_shape)).all():
+            return None
+        if feat_size not in self._valid:
+            self._valid[feat_size] = self._covered_cells(feat_size)
+        return self._valid[feat_size]
+
+    def _covered_cells(self, feat_size: tuple[int, int]) -> Tensor:
+        covered = self.img_shapes * torch.tensor(feat_size)  # exact, as integers
+        total = torch.tensor(self.batch_input_shape)
+        rows, columns = (-(-covered // total)).to(self.boxes.device).T[..., None]
+        inside_y = torch.arange(feat_size[0], device=rows.device) < rows
+        inside_x = torch.arange(feat_size[1], device=rows.device) < columns
+        return inside_y[:, :, None] & inside_x[:, None, :]
+
+    def valid_priors(self, levels: Sequence[Tensor], num_priors: int) -> Tensor | None:
+        """Priors whose cell holds a part of the image.
+
+        Args:
+            levels: maps of a dense head, (N, ..., H_l, W_l).
+            num_priors: L, of all levels.
+
+        Returns:
+            (N, L) bool in the order of :func:`flatten_levels`; None without padding.
+        """
+        maps = [self.valid_cells(tuple(level.shape[-2:])) for level in levels]
+        cells = [cell.flatten(1) for cell in maps if cell is not None]
+        if not cells:
+            return None
+        joined = torch.cat(cells, 1)  # (N, cells of all levels)
+        return joined.repeat_interleave(num_priors // joined.shape[1], 1)
+
+    def flat_logits(self, cls_scores: Sequence[Tensor]) -> Tensor:
+        """Class logits of every prior, (N, L, K), from maps (N, A * K, H_l, W_l)."""
+        return flatten_levels(cls_scores, self._head(True).cls_out_channels)
+
+    def decoded_boxes(self, bbox_preds: Sequence[Tensor], of_student: bool) -> Tensor:
+        """Boxes of every prior in pixels; see :func:`decode_boxes`."""
+        return decode_boxes(self._head(of_student), bbox_preds)
+
+    @property
+    def sigmoid_scores(self) -> bool:
+        """Whether both heads treat each class as a problem of its own."""
+        heads = (self._head(True), self._head(False))
+        return all(getattr(head, 'use_sigmoid_cls', True) for head in heads)
+
+    def _head(self, of_student: bool) -> Any:
+        if self._heads is None:
+            raise RecordError(
+                'A loss asks for class scores or boxes of a dense head, but student or '
+                "teacher has no 'bbox_head'."
+            )
+        return self._heads[0 if of_student else 1]
 
     def cells(self, feat_size: tuple[int, int]) -> BoxCells:
         """Feature-map cells of every box; see :func:`box_cells`. Computed once."""

@@ -39,6 +39,12 @@ class BoxCells:
         """Number of cells that each box covers, (Q,)."""
         return torch.bincount(self.box, minlength=self.num_boxes)
 
+    def within(self, cells: Tensor) -> BoxCells:
+        """The pairs whose cell is one of ``cells``, (N, H, W) bool."""
+        keep = cells[self.image, self.y, self.x]
+        pairs = (part[keep] for part in (self.box, self.image, self.y, self.x))
+        return BoxCells(*pairs, self.num_boxes, self.shape)
+
     def draw(self, values: Tensor | None = None, reduce: str = 'amax') -> Tensor:
         """Paint one value for each box; a cell that no box covers stays 0.
 

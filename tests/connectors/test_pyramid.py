@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from aerialkd.connectors import PyramidAligner
-from aerialkd.errors import ShapeError
+from aerialkd.connectors import GenerationBlock, PyramidAligner
+from aerialkd.errors import ConfigError, ShapeError
 
 
 @pytest.mark.parametrize('kernel_size', [1, 3])
@@ -17,3 +17,25 @@ def test_aligns_every_level_with_its_own_convolution(kernel_size):
 def test_other_number_of_levels_is_refused():
     with pytest.raises(ShapeError, match='2 levels, got 1'):
         PyramidAligner(4, 6, num_levels=2)((torch.zeros(1, 4, 2, 2),))
+
+
+def test_channels_may_differ_between_levels():
+    align = PyramidAligner([2, 4], [8, 16])
+    levels = torch.randn(1, 2, 8, 8), torch.randn(1, 4, 4, 4)
+    assert [level.shape[1] for level in align(levels)] == [8, 16]
+    for mistake in ((2, 4), ([2, 4], [8, 16, 32]), ([2, 4], 8, 3)):
+        with pytest.raises(ConfigError, match='expected one number of levels'):
+            PyramidAligner(*mistake)
+
+
+def test_generation_keeps_padding_out():
+    block = GenerationBlock(3)
+    alone = torch.randn(1, 3, 4, 4)
+    padded = torch.nn.functional.pad(alone, (0, 2, 0, 1))
+    valid = torch.zeros(1, 5, 6, dtype=torch.bool)
+    valid[:, :4, :4] = True
+    torch.testing.assert_close(block(padded, valid)[..., :4, :4], block(alone))
+    assert not torch.allclose(block(padded)[..., :4, :4], block(alone))
+    # Without neighbours a cell is regenerated from itself.
+    single = GenerationBlock(3, kernel_size=1)
+    torch.testing.assert_close(single(padded)[..., :4, :4], single(alone))

@@ -238,3 +238,67 @@ def test_in_place_change_behind_a_record_is_noticed():
     # ResNet adds the identity to bn2's output in place.
     with pytest.raises(RecordError, match='changed in place'):
         run(distiller)
+
+
+def rdr_kd_distiller(**overrides):
+    """Three losses, two of which share an aligner, one of the head."""
+    cfg = dict(
+        type='aerialkd.DetectionDistiller',
+        recorders=dict(
+            fpn=dict(type='ModuleOutputs', source='neck'),
+            head=dict(type='HeadOutputs'),
+        ),
+        connectors=dict(
+            align=dict(
+                type='aerialkd.PyramidAligner',
+                in_channels=16,
+                out_channels=16,
+                num_levels=4,
+            )
+        ),
+        distill_losses=dict(
+            regenerated=dict(
+                type='aerialkd.RegeneratedLoss', channels=16, num_levels=4
+            ),
+            decoupled=dict(type='aerialkd.DecoupledLoss'),
+            responsive=dict(type='aerialkd.ResponsiveLoss'),
+        ),
+        loss_forward_mappings=dict(
+            regenerated=dict(recorder='fpn', connector='align'),
+            decoupled=dict(recorder='fpn', connector='align'),
+            responsive='head',
+        ),
+    )
+    return {**cfg, **overrides}
+
+
+@pytest.mark.parametrize('name', ['regenerated', 'decoupled', 'responsive'])
+def test_only_keeps_a_loss_and_what_it_needs(name):
+    everything = run(rdr_kd_distiller())[2]
+    model, _, losses = run(rdr_kd_distiller(only=[name]))
+    distilled = [key for key in losses if key.startswith('distill.')]
+    assert distilled == [f'distill.loss_{name}']
+    if name == 'responsive':  # the others' blocks and aligner draw random numbers
+        assert torch.equal(losses[distilled[0]], everything[distilled[0]])
+    assert model.distiller.needs_teacher_head == (name == 'responsive')
+    # Nothing is left that no loss trains: DDP would wait for it.
+    total, _ = model.parse_losses(losses)
+    total.backward()
+    assert all(p.grad is not None for p in model.distiller.parameters())
+
+
+def test_losses_of_a_level_share_an_aligner():
+    model, _, _ = run(rdr_kd_distiller())
+    calls = []
+    model.distiller.connectors['align'].register_forward_hook(
+        lambda *_: calls.append(1)
+    )
+    data = model.data_preprocessor(batch(), True)
+    model(**data, mode='loss')
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize('only', [['decoupld'], []])
+def test_only_names_losses_that_exist(only):
+    with pytest.raises(ConfigError, match='expected some of'):
+        run(rdr_kd_distiller(only=only))

@@ -67,3 +67,27 @@ def test_ignored_regions_are_available():
     data.ignored_instances = InstanceData(bboxes=torch.tensor([[8.0, 8, 16, 16]]))
     batch = BatchContext([data, sample([[0, 0, 4, 4]])], (32, 32))
     assert [len(boxes) for boxes in batch.ignored_boxes_list] == [1, 0]
+
+
+def test_ranks_and_relative_areas():
+    batch = BatchContext(
+        [sample([[0, 0, 12, 16]] * 2), sample([[0, 0, 24, 16]], (16, 24))], (32, 32)
+    )
+    assert batch.rank_in_image.tolist() == [0, 1, 0]
+    assert batch.boxes_per_image.tolist() == [2, 1]
+    # Of the image (24 x 32 and 16 x 24), not of the padded batch.
+    assert batch.relative_areas.tolist() == [0.25, 0.25, 1.0]
+
+
+def test_cells_of_padding_are_known():
+    batch = BatchContext(
+        [sample([[0, 0, 4, 4]], (24, 32)), sample([[0, 0, 4, 4]], (32, 20))], (32, 32)
+    )
+    valid = batch.valid_cells((4, 4))
+    assert valid[0].all(1).tolist() == [True, True, True, False]
+    assert valid[1].all(0).tolist() == [True, True, True, False]  # 20 px: half a cell
+    priors = batch.valid_priors([torch.zeros(2, 6, 4, 4), torch.zeros(2, 6, 1, 1)], 34)
+    assert priors[0].tolist() == [True] * 24 + [False] * 8 + [True] * 2
+    whole = BatchContext([sample([[0, 0, 4, 4]], (32, 32))], (32, 32))
+    assert whole.valid_cells((4, 4)) is None
+    assert whole.valid_priors([torch.zeros(1, 6, 4, 4)], 32) is None

@@ -1,15 +1,11 @@
-"""The mathematics of the distillation losses, as pure functions on tensors.
-
-``s`` is the student's tensor and ``t`` the teacher's, which never receives a
-gradient. Modules in this package only gather inputs and weights.
-"""
+"""Distances of feature maps."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from aerialkd.errors import ShapeError
+from aerialkd.losses.functional.checks import at_least_float, same_shape
 
 STD_EPS = 1e-6  # PKD's official code adds it to the standard deviation
 
@@ -67,14 +63,13 @@ def pearson_map(s: Tensor, t: Tensor) -> Tensor:
 
 
 def _standardised_difference(name: str, s: Tensor, t: Tensor) -> Tensor:
-    _same_shape(name, s, t)
+    same_shape(name, s, t)
     return _standardise(s) - _standardise(t.detach())
 
 
 def _standardise(feat: Tensor) -> Tensor:
     """Channels of (N, C, H, W) with mean 0 and deviation 1; constant ones become 0."""
-    if feat.dtype in (torch.float16, torch.bfloat16):
-        feat = feat.float()  # sums over a batch overflow half precision
+    feat = at_least_float(feat)
     num = feat.shape[0] * feat.shape[2] * feat.shape[3]
     mean = feat.mean((0, 2, 3), keepdim=True)
     centred = feat - mean
@@ -84,12 +79,3 @@ def _standardise(feat: Tensor) -> Tensor:
     # sqrt has no finite slope at 0, so that dead channels must not pass through it.
     deviation = variance.where(live, torch.ones_like(variance)).sqrt() + STD_EPS
     return centred * live / deviation
-
-
-def _same_shape(name: str, s: Tensor, t: Tensor) -> None:
-    if s.shape != t.shape:
-        raise ShapeError(
-            f'{name}: student {tuple(s.shape)} and teacher {tuple(t.shape)} must have '
-            'the same shape. Different channels need a connector (PyramidAligner), '
-            'different sizes a resize.'
-        )

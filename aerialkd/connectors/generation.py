@@ -1,0 +1,43 @@
+"""Blocks that regenerate a masked feature map."""
+
+from __future__ import annotations
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from aerialkd.registry import MODELS
+
+
+@MODELS.register_module()
+class GenerationBlock(BaseModule):
+    """Convolution, ReLU, convolution: MGD's generation block.
+
+    Yang et al., ECCV 2022, eq. 3: ``W_2(ReLU(W_1(masked features)))``.
+
+    Args:
+        channels: of the map, in, between and out.
+        kernel_size: side of both kernels, odd. 1 mixes the channels of a cell only.
+        init_cfg: initialisation; Kaiming-uniform (PyTorch's default) when omitted.
+    """
+
+    def __init__(
+        self, channels: int, kernel_size: int = 3, init_cfg: dict | None = None
+    ) -> None:
+        super().__init__(init_cfg)
+        pad = kernel_size // 2
+        self.mask_conv = nn.Conv2d(channels, channels, kernel_size, padding=pad)
+        self.relu = nn.ReLU()
+        self.regenerate_conv = nn.Conv2d(channels, channels, kernel_size, padding=pad)
+
+    def forward(self, masked: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Regenerate a map.
+
+        Args:
+            masked: (N, C, H, W).
+            valid: (N, H, W) bool, cells that the image covers. The others are kept at
+                0 between the convolutions, like the border of an image alone.
+        """
+        hidden = self.relu(self.mask_conv(masked))
+        if valid is not None:
+            hidden = hidden * valid[:, None]
+        return self.regenerate_conv(hidden)

@@ -1,0 +1,19 @@
+"""The mathematics of the distillation losses, as pure functions on tensors.
+
+``s`` is the student's tensor and ``t`` the teacher's, which never receives a
+gradient. Modules in this package only gather inputs and weights.
+"""
+
+from aerialkd.losses.functional.attention import area_softmax, spatial_channel_attention
+from aerialkd.losses.functional.boxes import efficient_iou_loss
+from aerialkd.losses.functional.features import pearson_loss, pearson_map
+from aerialkd.losses.functional.logits import soft_focal_bce
+
+__all__ = [
+    'area_softmax',
+    'efficient_iou_loss',
+    'pearson_loss',
+    'pearson_map',
+    'soft_focal_bce',
+    'spatial_channel_attention',
+]

@@ -1,0 +1,148 @@
+"""Outputs of dense heads in one form: logits and boxes of every prior."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import singledispatch
+from typing import Any
+
+import torch
+from mmdet.models.dense_heads import (
+    AnchorHead,
+    AutoAssignHead,
+    FCOSHead,
+    GFLHead,
+    GuidedAnchorHead,
+    RTMDetHead,
+    TOODHead,
+    VFNetHead,
+)
+from mmdet.structures.bbox import get_box_tensor
+from mmrotate.models.dense_heads import (
+    AngleBranchRetinaHead,
+    R3RefineHead,
+    RotatedFCOSHead,
+    RotatedRTMDetHead,
+    S2ARefineHead,
+)
+from torch import Tensor
+
+from aerialkd.errors import ConfigError
+
+
+def flatten_levels(levels: Sequence[Tensor], channels: int) -> Tensor:
+    """List the priors of all levels: (N, A * channels, H_l, W_l) -> (N, L, channels).
+
+    In mmdet's order: levels, rows, columns, the A priors of a cell.
+
+    Example:
+        >>> flatten_levels([torch.zeros(2, 6, 4, 4), torch.zeros(2, 6, 2, 2)], 3).shape
+        torch.Size([2, 40, 3])
+    """
+    return torch.cat(
+        [x.permute(0, 2, 3, 1).reshape(len(x), -1, channels) for x in levels], 1
+    )
+
+
+def sums_of_cells(
+    values: Tensor, sizes: Sequence[tuple[int, int]]
+) -> tuple[Tensor, ...]:
+    """Add up the priors of each cell: (N, L) -> maps (N, H_l, W_l) of the given sizes.
+
+    Example:
+        >>> [m.tolist() for m in sums_of_cells(torch.ones(1, 4), [(1, 2)])]
+        [[[[2.0, 2.0]]]]
+    """
+    cells = [height * width for height, width in sizes]
+    summed = values.view(len(values), sum(cells), -1).sum(-1)
+    levels = zip(summed.split(cells, 1), sizes, strict=True)
+    return tuple(level.reshape(-1, *size) for level, size in levels)
+
+
+def decode_boxes(head: Any, bbox_preds: Sequence[Tensor]) -> Tensor:
+    """Boxes that a dense head predicts at every prior, before any selection.
+
+    Serves anchors (RetinaNet, ATSS and their rotated kin), distributions (GFL,
+    YOLOv8) and points (FCOS, RTMDet). ``bbox_preds`` are the head's outputs in
+    training mode, as ``HeadOutputs`` records them.
+
+    Args:
+        head: the dense head that made them.
+        bbox_preds: maps (N, A * D, H_l, W_l).
+
+    Returns:
+        (N, L, 4) as x1, y1, x2, y2 or (N, L, 5) as cx, cy, w, h, angle, in pixels of
+        the padded batch.
+
+    Raises:
+        ConfigError: if the head encodes its boxes in a way that is not known.
+    """
+    sizes = [tuple(level.shape[-2:]) for level in bbox_preds]
+    device = bbox_preds[0].device
+    priors = head.prior_generator.grid_priors(sizes, device=device)
+    counts = torch.tensor([len(level) for level in priors])
+    priors = torch.cat([get_box_tensor(level) for level in priors])  # (L, 2, 4 or 5)
+    priors_per_cell = int(counts[0]) // (sizes[0][0] * sizes[0][1])
+    width = bbox_preds[0].shape[1] // priors_per_cell
+    preds = flatten_levels(bbox_preds, width).float()  # (N, L, D)
+    strides = _strides(head, counts, device)
+    return _decode(head, preds, priors, strides)
+
+
+@singledispatch
+def _decode(head: Any, preds: Tensor, priors: Tensor, strides: Tensor) -> Tensor:
+    """Decode (N, L, D); the nearest registered base class of the head decides."""
+    if not hasattr(head, 'decode'):
+        _refuse(head, preds, priors, strides)
+    return head.decode(preds, priors, strides)
+
+
+@_decode.register(AnchorHead)
+def _with_coder(head: Any, preds: Tensor, priors: Tensor, strides: Tensor) -> Tensor:
+    every = priors.repeat(len(preds), 1)  # the coders for rotated boxes take no batch
+    boxes = get_box_tensor(head.bbox_coder.decode(every, preds.flatten(0, 1)))
+    return boxes.view(*preds.shape[:2], -1)
+
+
+@_decode.register(GFLHead)
+def _distribution(head: Any, preds: Tensor, priors: Tensor, strides: Tensor) -> Tensor:
+    distances = head.integral(preds.flatten(0, 1)).view(*preds.shape[:2], 4) * strides
+    centres = head.anchor_center(priors).expand(len(preds), -1, -1)
+    return head.bbox_coder.decode(centres, distances)
+
+
+@_decode.register(FCOSHead)
+def _distance(head: Any, preds: Tensor, priors: Tensor, strides: Tensor) -> Tensor:
+    # Normalised distances are multiplied by the stride in evaluation mode only.
+    distances = preds * strides if head.norm_on_bbox else preds
+    return head.bbox_coder.decode(priors.expand(len(preds), -1, -1), distances)
+
+
+@_decode.register(RTMDetHead)
+def _pixels(head: Any, preds: Tensor, priors: Tensor, strides: Tensor) -> Tensor:
+    return head.bbox_coder.decode(priors.expand(len(preds), -1, -1), preds)
+
+
+# Derived from the classes above, but with boxes encoded or refined otherwise.
+@_decode.register(AutoAssignHead)
+@_decode.register(GuidedAnchorHead)
+@_decode.register(TOODHead)
+@_decode.register(VFNetHead)
+@_decode.register(AngleBranchRetinaHead)
+@_decode.register(R3RefineHead)
+@_decode.register(RotatedFCOSHead)
+@_decode.register(RotatedRTMDetHead)
+@_decode.register(S2ARefineHead)
+def _refuse(head: Any, preds: Tensor, priors: Tensor, strides: Tensor) -> Tensor:
+    raise ConfigError(
+        f'{type(head).__name__}: how it encodes boxes is not known. Served are the '
+        'heads of RetinaNet, ATSS, GFL, FCOS, RTMDet, YOLOv8 and rotated RetinaNet; '
+        'another one needs a method decode(bbox_preds (N, L, D), priors, strides '
+        '(L, 1)) that returns boxes (N, L, 4) or (N, L, 5).'
+    )
+
+
+def _strides(head: Any, counts: Tensor, device: torch.device) -> Tensor:
+    """Pixels a cell for each prior, (L, 1)."""
+    strides = torch.tensor([float(max(pair)) for pair in head.prior_generator.strides])
+    return strides.repeat_interleave(counts)[:, None].to(device)
