@@ -62,9 +62,10 @@ class RegeneratedLoss(DistillLoss):
         tau_area: boxes smaller than this, in pixels squared of the input, are removed
             (III-A).
         temperature: T of the attention; the paper gives none, FGD's 0.5.
-        channel_kernel: kernel of the channel branch's block. A reading: the paper's
-            Fig. 2 is lost. 3 is MGD's block, 1 mixes channels only, which is what
-            removed channels need, and costs a ninth.
+        channel_kernel: kernel of the channel branch's block. A reading, because the
+            paper's Fig. 2 ("redesigned" from MGD's block) is lost: 1 restores removed
+            channels from the others of a cell; 3 is MGD's block as in the spatial
+            branch, which costs nine times as much.
         loss_weight: 1e-5 in the paper (III-A).
     """
 
@@ -76,7 +77,7 @@ class RegeneratedLoss(DistillLoss):
         tau_c: float = 1.0,
         tau_area: float = 500.0,
         temperature: float = 0.5,
-        channel_kernel: int = 3,
+        channel_kernel: int = 1,
         loss_weight: float = 1e-5,
     ) -> None:
         super().__init__(loss_weight)
