@@ -8,11 +8,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import cv2
 from mmengine.config import DictAction
 
 from aerialkd.cli import one_line_errors, read_config
-from aerialkd.errors import ConfigError
+from aerialkd.visualization.drawing import check_picture, write_picture
 from aerialkd.visualization.features import feature_sheet, feature_views
 
 
@@ -36,9 +35,7 @@ def parse_args() -> argparse.Namespace:
 @one_line_errors
 def main() -> None:
     args = parse_args()
-    out = Path(args.out)
-    if out.suffix.lower() not in ('.png', '.jpg'):
-        raise ConfigError(f'--out {out}: must end in .png or .jpg.')
+    out = check_picture(Path(args.out))
     cfg = read_config(args.config)
     cfg.merge_from_dict(args.cfg_options)
     views = feature_views(
@@ -50,8 +47,7 @@ def main() -> None:
         record=args.record,
     )
     sheet = feature_sheet(views)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(cv2.imencode(out.suffix.lower(), sheet)[1].tobytes())
+    write_picture(out, sheet)
     print(f'{out}: {sheet.shape[1]}x{sheet.shape[0]}, {len(views.levels)} levels')
     for note in views.notes:
         print(f'note: {note}')

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from aerialkd.errors import ConfigError
 from aerialkd.losses import DistillLoss
+from aerialkd.losses.base import Maps
 from aerialkd.recorders import AssignedTargetsRecorder, HeadOutputsRecorder
 from aerialkd.registry import MODELS, TASK_UTILS
 from aerialkd.structures import AssignedTargets, BatchContext
@@ -162,9 +163,7 @@ class DetectionDistiller(ConfigurableDistiller):
         """Compute one loss, given by its logged name (``loss_pkd``)."""
         return self.distill_losses[name](**self.loss_inputs(name, batch))
 
-    def spatial_maps(
-        self, name: str, batch: BatchContext | None = None
-    ) -> dict[str, tuple[Tensor, ...]]:
+    def spatial_maps(self, name: str, batch: BatchContext | None = None) -> Maps:
         """What a loss looks at; see :meth:`aerialkd.losses.DistillLoss.spatial_maps`.
 
         Empty for losses of other packages.
@@ -173,6 +172,17 @@ class DetectionDistiller(ConfigurableDistiller):
         if not isinstance(loss, DistillLoss):
             return {}
         return loss.spatial_maps(**self.loss_inputs(name, batch))
+
+    def masks(self, name: str, batch: BatchContext) -> Maps:
+        """What the teacher and the boxes select; see :meth:`DistillLoss.masks`.
+
+        Needs the teacher's records only. Empty for losses of other packages.
+        """
+        loss = self.distill_losses[name]
+        record = self.loss_forward_mappings[name].get('preds_T')
+        if not isinstance(loss, DistillLoss) or record is None:
+            return {}
+        return loss.masks(self.get_record(**record), batch)
 
     def loss_inputs(
         self, name: str, batch: BatchContext | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -10,7 +11,7 @@ import numpy as np
 from matplotlib import colormaps
 from numpy.typing import NDArray
 
-from aerialkd.errors import ShapeError
+from aerialkd.errors import ConfigError, ShapeError
 
 Color = tuple[int, int, int]
 Pattern = Literal['solid', 'dashed', 'crossed']
@@ -145,3 +146,20 @@ def _draw(
         points = np.clip(line, -4096, 65536) * (1 << _SHIFT)
         start, end = points.round().astype(int).tolist()
         cv2.line(image, start, end, color, width, cv2.LINE_AA, _SHIFT)
+
+
+def check_picture(path: Path) -> Path:
+    """Refuse a file name that says no known kind of picture.
+
+    Raises:
+        ConfigError: unless it ends in ``.png`` or ``.jpg``.
+    """
+    if path.suffix.lower() not in ('.png', '.jpg'):
+        raise ConfigError(f'{path}: must end in .png or .jpg.')
+    return path
+
+
+def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write a picture, (h, w, 3), BGR, and the folder that it lies in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(cv2.imencode(path.suffix.lower(), picture)[1].tobytes())

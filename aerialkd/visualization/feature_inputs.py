@@ -51,11 +51,13 @@ class InputImage:
 
 def load_model(
     cfg: Config,
-    checkpoint: str | Path,
+    checkpoint: str | Path | None,
     teacher_checkpoint: str | Path | None,
     device: str,
 ) -> nn.Module:
     """Build the detector or the distillation of a config, in evaluation mode.
+
+    Without ``checkpoint`` the student keeps the weights that it was built with.
 
     Raises:
         ConfigError: if the device, the distiller or the teacher's file does not exist.
@@ -63,7 +65,7 @@ def load_model(
         TeacherError: if the teacher's does not fit.
     """
     check_device(device)
-    weights = load_weights(checkpoint)
+    weights = None if checkpoint is None else load_weights(checkpoint)
     plain = student_model_cfg(cfg)
     distills = 'architecture' in cfg.model
     # A copy: detectors hand their train_cfg on by writing into the config.
@@ -83,18 +85,19 @@ def load_model(
             f'{_name(cfg)}: model.type: got {type(model).__name__}, expected '
             'aerialkd.DetectionDistill, whose recorders hold the features.'
         )
-    _load(
-        model.student if distills else model,
-        weights,
-        'Name the config that this checkpoint was trained with',
-    )
-    if distills:
+    if weights is not None and checkpoint is not None:
         _load(
-            model.distiller,
-            _connector_weights(checkpoint),
-            'Connectors are trained with the student: name a checkpoint of the '
-            'distilled run and its config',
+            model.student if distills else model,
+            weights,
+            'Name the config that this checkpoint was trained with',
         )
+        if distills:
+            _load(
+                model.distiller,
+                _connector_weights(checkpoint),
+                'Connectors are trained with the student: name a checkpoint of the '
+                'distilled run and its config',
+            )
     return model.to(device).eval()
 
 
@@ -147,18 +150,27 @@ def read_image(
 def known_instances(
     cfg: Config, path: str | Path
 ) -> tuple[Instances | None, str | None]:
-    """Ground truth of an image of the test data; None and the reason without."""
-    settings = copy.deepcopy(_test_dataset(cfg))
-    try:
-        dataset = DATASETS.build(settings)
-        infos = [dataset.get_data_info(index) for index in range(len(dataset))]
-    except (OSError, ValueError) as error:  # as data sets raise them
-        return None, f'the test data cannot be read: {" ".join(str(error).split())}'
-    wanted = Path(path).resolve()
-    for info in infos:
-        if Path(info['img_path']).resolve() == wanted and 'instances' in info:
-            return info['instances'], None
-    return None, 'the image is none of the test data, its ground truth is not known'
+    """Ground truth of a test or training image; None and the reason without."""
+    reason = (
+        'the image is in neither the test nor the training data, its ground truth is '
+        'not known'
+    )
+    for loader in ('test_dataloader', 'train_dataloader'):
+        if loader not in cfg:
+            continue
+        settings = copy.deepcopy(_unwrapped(cfg[loader].dataset))
+        settings.update(pipeline=[], filter_cfg=None)
+        try:
+            dataset = DATASETS.build(settings)
+            infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+        except (OSError, ValueError) as error:  # as data sets raise them
+            reason = f'the data cannot be read: {" ".join(str(error).split())}'
+            continue
+        wanted = Path(path).resolve()
+        for info in infos:
+            if Path(info['img_path']).resolve() == wanted and 'instances' in info:
+                return info['instances'], None
+    return None, reason
 
 
 def _pipeline(cfg: Config) -> list[dict]:
@@ -167,13 +179,19 @@ def _pipeline(cfg: Config) -> list[dict]:
     Test pipelines load them behind it, as evaluation wants them in pixels of the
     file; losses want them in pixels of the input.
     """
-    dataset = _test_dataset(cfg)
-    while 'pipeline' not in dataset:  # in a wrapper
-        dataset = dataset.dataset if 'dataset' in dataset else dataset.datasets[0]
+    dataset = _unwrapped(_test_dataset(cfg))
     steps = copy.deepcopy(list(dataset.pipeline))
-    loading = [step for step in steps if step['type'].endswith('LoadAnnotations')]
+    early = ('LoadAnnotations', 'ConvertBoxType')
+    loading = [step for step in steps if step['type'].endswith(early)]
     others = [step for step in steps if step not in loading]
     return [*others[:1], *loading, *others[1:]]
+
+
+def _unwrapped(dataset: Any) -> Any:
+    """The data set in wrappers, which have data sets instead of files."""
+    while 'dataset' in dataset or 'datasets' in dataset:
+        dataset = dataset.dataset if 'dataset' in dataset else dataset.datasets[0]
+    return dataset
 
 
 def _test_dataset(cfg: Config) -> Any:

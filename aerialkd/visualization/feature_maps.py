@@ -61,7 +61,7 @@ def levels_of(data: Any, record: Mapping[str, Any]) -> dict[int, Tensor]:
         isinstance(feat, Tensor) and feat.ndim == 4 for feat in levels
     ):
         return {}
-    return dict(zip(_numbers(record, len(levels)), levels, strict=True))
+    return dict(zip(level_numbers(record, len(levels)), levels, strict=True))
 
 
 def needing_truth(distiller: DetectionDistiller) -> list[str]:
@@ -70,7 +70,7 @@ def needing_truth(distiller: DetectionDistiller) -> list[str]:
         name
         for name, loss in distiller.distill_losses.items()
         if isinstance(loss, DistillLoss)
-        and type(loss).spatial_maps is not DistillLoss.spatial_maps
+        and (_overrides(loss, 'spatial_maps') or _overrides(loss, 'masks'))
         and distiller.takes_batch(name)
     ]
 
@@ -101,9 +101,9 @@ def loss_maps(
             notes.append(f'{short} needs ground truth and is left out: {reason}')
             continue
         for what, drawn in distiller.spatial_maps(name, context).items():
-            numbers = _numbers(mapping.get('preds_S', {}), len(drawn))
+            numbers = level_numbers(mapping.get('preds_S', {}), len(drawn))
             for level, values in zip(numbers, drawn, strict=True):
-                maps.setdefault(level, {})[f'{short}: {what}'] = _array(values)
+                maps.setdefault(level, {})[f'{short}: {what}'] = as_map(values)
     other = sorted(set(maps) - levels)
     if other:
         notes.append(f'losses also look at levels {other}, which the record has not')
@@ -114,7 +114,7 @@ def activation(feat: Tensor) -> Map:
     """Root mean square over the standardised channels; (1, C, H, W) -> (H, W)."""
     feat = feat.float()
     # The distance to dead channels is half the mean square of the standardised ones.
-    return _array((2 * pearson_map(feat, torch.zeros_like(feat))).sqrt())
+    return as_map((2 * pearson_map(feat, torch.zeros_like(feat))).sqrt())
 
 
 def difference(s: Tensor, t: Tensor) -> Map:
@@ -126,9 +126,13 @@ def difference(s: Tensor, t: Tensor) -> Map:
     if s.shape[2:] != t.shape[2:]:
         s = F.interpolate(s, t.shape[2:], mode='bilinear')
     if s.shape[1] == t.shape[1]:
-        return _array((2 * pearson_map(s.float(), t.float())).sqrt())
+        return as_map((2 * pearson_map(s.float(), t.float())).sqrt())
     first, second = (activation(feat) for feat in (s, t))
     return np.abs(_relative(first) - _relative(second))
+
+
+def _overrides(loss: DistillLoss, method: str) -> bool:
+    return getattr(type(loss), method) is not getattr(DistillLoss, method)
 
 
 def _recorders(distiller: DetectionDistiller) -> list[str]:
@@ -161,7 +165,7 @@ def _paired(distiller: DetectionDistiller, s: dict, t: dict) -> Pairs:
     }
 
 
-def _numbers(record: Mapping[str, Any], count: int) -> list[int]:
+def level_numbers(record: Mapping[str, Any], count: int) -> list[int]:
     """Indices of the levels that a mapping takes of a record."""
     chosen = record.get('levels')
     if chosen is None and count == 1:  # one level of a pyramid, or the only one
@@ -175,6 +179,6 @@ def _relative(values: Map) -> Map:
     return values / mean if mean > 0 else values
 
 
-def _array(values: Tensor) -> Map:
+def as_map(values: Tensor) -> Map:
     """The map of the only image, (1, H, W), on the CPU."""
     return np.asarray(values[0].detach().float().cpu().numpy())

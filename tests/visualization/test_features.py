@@ -302,8 +302,8 @@ def test_ground_truth_of_the_test_data_in_pixels_of_the_input(
     views = feature_views(cfg, checkpoint, picture)
     assert [list(view.losses) for view in views.levels] == [['pkd: loss of a cell']] * 4
     assert views.notes == (
-        'area needs ground truth and is left out: the image is none of the test data, '
-        'its ground truth is not known',
+        'area needs ground truth and is left out: the image is in neither the test nor '
+        'the training data, its ground truth is not known',
     )
     cfg.test_dataloader.dataset.data_root = str(tmp_path / 'nowhere')
     (note,) = feature_views(cfg, checkpoint, picture).notes
