@@ -155,18 +155,20 @@ def known_instances(
         'the image is in neither the test nor the training data, its ground truth is '
         'not known'
     )
-    for loader in ('test_dataloader', 'train_dataloader'):
-        if loader not in cfg:
+    wanted = Path(path).resolve()
+    for kind in ('test', 'train'):
+        loader = cfg.get(f'{kind}_dataloader')
+        if loader is None:
             continue
-        settings = copy.deepcopy(_unwrapped(cfg[loader].dataset))
+        settings = copy.deepcopy(_unwrapped(loader.dataset))
         settings.update(pipeline=[], filter_cfg=None)
         try:
             dataset = DATASETS.build(settings)
             infos = [dataset.get_data_info(index) for index in range(len(dataset))]
         except (OSError, ValueError) as error:  # as data sets raise them
-            reason = f'the data cannot be read: {" ".join(str(error).split())}'
+            message = ' '.join(str(error).split())
+            reason = f'the {kind} data cannot be read: {message}'
             continue
-        wanted = Path(path).resolve()
         for info in infos:
             if Path(info['img_path']).resolve() == wanted and 'instances' in info:
                 return info['instances'], None
