@@ -94,7 +94,7 @@ def _decode(head: Any, preds: Tensor, priors: Tensor, strides: Tensor) -> Tensor
     """Decode (N, L, D); the nearest registered base class of the head decides."""
     if not hasattr(head, 'decode'):
         _refuse(head, preds, priors, strides)
-    return head.decode(preds, priors, strides)
+    return head.decode(preds, priors, strides[:, 0])
 
 
 @_decode.register(AnchorHead)
@@ -138,7 +138,7 @@ def _refuse(head: Any, preds: Tensor, priors: Tensor, strides: Tensor) -> Tensor
         f'{type(head).__name__}: how it encodes boxes is not known. Served are the '
         'heads of RetinaNet, ATSS, GFL, FCOS, RTMDet, YOLOv8 and rotated RetinaNet; '
         'another one needs a method decode(bbox_preds (N, L, D), priors, strides '
-        '(L, 1)) that returns boxes (N, L, 4) or (N, L, 5).'
+        '(L,)) that returns boxes (N, L, 4) or (N, L, 5).'
     )
 
 
