@@ -41,13 +41,14 @@ class YOLOv8Backbone(BaseModule):
         self.stages = nn.ModuleList()
         previous = stem
         for channels, repeats in zip(stages, REPEATS, strict=True):
-            stage = nn.Sequential(
+            stage: list[nn.Module] = [
                 conv_bn_silu(previous, channels, 3, stride=2),
                 C2f(channels, channels, scale.repeats(repeats), shortcut=True),
-            )
-            self.stages.append(stage)
+            ]
+            if len(self.stages) == len(REPEATS) - 1:
+                stage.append(SPPF(channels))
+            self.stages.append(nn.Sequential(*stage))
             previous = channels
-        self.stages[-1].append(SPPF(previous))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """From (N, 3, H, W) to the maps of strides 8, 16 and 32."""

@@ -109,9 +109,8 @@ def _expected_shapes(state_dict: Mapping[str, Tensor]) -> dict[str, tuple[int, .
     stem, num_classes = len(state_dict[STEM]), len(state_dict[CLASSES])
     sizes = {size.channels(CHANNELS[0]): name for name, size in SIZES.items()}
     if stem not in sizes:
-        problem = (
-            f'{STEM} ({stem} channels, expected one of {", ".join(map(str, sizes))})'
-        )
+        known = ', '.join(map(str, sizes))
+        problem = f'{STEM} (got {stem} channels, expected one of {known})'
         raise _refusal({'of another shape': [problem]}, state_dict)
     with torch.device('meta'):
         model = nn.ModuleDict(

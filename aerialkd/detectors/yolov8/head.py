@@ -126,9 +126,8 @@ class YOLOv8Head(BaseDenseHead):
         """Start with few objects of every class an image, and small boxes."""
         super().init_weights()
         strides = [stride for stride, _ in self.prior_generator.strides]
-        for reg, cls, stride in zip(
-            self.reg_branches, self.cls_branches, strides, strict=True
-        ):
+        branches: Any = zip(self.reg_branches, self.cls_branches, strides, strict=True)
+        for reg, cls, stride in branches:
             cells = (REFERENCE_SIZE / stride) ** 2
             nn.init.constant_(reg[-1].bias, 1.0)
             nn.init.constant_(cls[-1].bias, math.log(5 / self.num_classes / cells))
