@@ -66,6 +66,8 @@ def run(cfg):
     seen = Seen()
     runner.register_hook(seen)
     runner.train()
+    # Left to the garbage collector, a later test would wait for them.
+    runner.train_dataloader._iterator._shutdown_workers()
     return runner, seen.flips
 
 
