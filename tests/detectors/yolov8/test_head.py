@@ -54,13 +54,11 @@ def test_decoding_a_worked_example():
     assert head.decode(dists.expand(5, 3, 64), priors, torch.ones(3)).shape == (5, 3, 4)
 
 
-def outputs(cells=4):
+def outputs(dist=None):
     """Outputs for one image of 32 pixels: 16, 4 and 1 cells, all alike."""
+    dist = peak(1, 1, 1, 1) if dist is None else dist
     scores = [torch.full((1, 3, size, size), -2.0) for size in (4, 2, 1)]
-    dists = [
-        peak(1, 1, 1, 1)[None, :, None, None].expand(1, 64, s, s).clone()
-        for s in (4, 2, 1)
-    ]
+    dists = [dist[None, :, None, None].expand(1, 64, s, s).clone() for s in (4, 2, 1)]
     return [x.requires_grad_() for x in scores], [x.requires_grad_() for x in dists]
 
 
@@ -97,18 +95,29 @@ def test_losses_of_a_worked_example():
     assert found['loss_dfl'] == pytest.approx(1.5 * u * 25 / 4, rel=1e-3)
 
 
-def test_far_sides_and_the_batch_size():
-    """Distances beyond the last bin are cut; the total is per image of the batch."""
+def test_sides_beyond_the_last_bin():
+    """18.75 strides are taught as 14.99: the loss reads the bin above, too."""
+    head = detector(times_batch_size=False).bbox_head
+    head.assigner.topk = 1
+    scores, dists = outputs(peak(15, 15, 15, 15))
+    box = torch.tensor([[12.0 - 150, 12 - 150, 12 + 150, 12 + 150]])
+    found = loss_values(head, scores, dists, [one_object(box[0].tolist())])
+    u = float(complete_iou(box, torch.tensor([[-108.0, -108, 132, 132]])))
+    # A hundredth of the cross entropy of bin 14, which lies 50 below, on each side.
+    assert found['loss_dfl'] == pytest.approx(1.5 * u * 0.5, rel=1e-3)
+
+
+def test_times_the_batch_size():
     scores, dists = outputs()
     scores, dists = ([x.expand(2, *x.shape[1:]) for x in y] for y in (scores, dists))
-    objects = [one_object([4.0, 4, 20, 20]), one_object([0.0, 0, 4000, 4000])]
+    objects = [one_object([4.0, 4, 20, 20]), one_object([0.0, 0, 24, 20])]
     plain = detector(times_batch_size=False).bbox_head
-    times = detector().bbox_head
     first, second = (
-        loss_values(head, scores, dists, objects) for head in (plain, times)
+        loss_values(head, scores, dists, objects)
+        for head in (plain, detector().bbox_head)
     )
     for name, value in first.items():
-        assert math.isfinite(value)
+        assert value > 0
         assert second[name] == pytest.approx(2 * value)
 
 

@@ -64,6 +64,19 @@ def test_topk_looks_inside_the_object_only():
     assert (found.objects[0] >= 0).nonzero().flatten().tolist() == [0, 1, 4]
 
 
+def test_a_contested_point_goes_to_the_higher_iou():
+    """Though it is better aligned with the other object, whose class it is sure of."""
+    points = torch.tensor([[8.0, 8]])
+    objects = Objects.of([instances([[0, 0, 16, 32], [0, 0, 16, 16]], [0, 1])])
+    boxes, scores = torch.tensor([[[0.0, 0, 16, 18]]]), torch.tensor([[[1.0, 0.1]]])
+    u = complete_iou(boxes[0].expand(2, 4), objects.boxes)
+    assert u[1] > u[0] > 0.1 * u[1]
+    assigner = PointTaskAlignedAssigner(alpha=1.0, beta=1.0)
+    found = assign(assigner, scores, boxes, points, objects)
+    assert found.objects.tolist() == [[1]]
+    assert found.scores[0].tolist() == pytest.approx([float(u[1])])
+
+
 def test_no_overlap_no_positive():
     points, objects = grid(4, 4), Objects.of([instances([[0, 0, 16, 16]])])
     boxes = torch.tensor([[20.0, 20, 30, 30]]).expand(1, 16, 4)

@@ -114,30 +114,48 @@ def test_training_switches_averages_and_resumes(made_images, tmp_path):
     assert int(average.ema_model.steps) == 9
 
 
-@pytest.mark.parametrize('late', [False, True])
-def test_ignored_regions_survive_the_pipelines(tmp_path, late):
-    """Boxes and flags stay together: what is ignored is grey, what is not is white."""
-
-    for folder in ('images', 'annotations'):
-        (tmp_path / 'train' / folder).mkdir(parents=True)
-    lines = ['10,8,20,16,1,4,0,0', '40,30,16,12,0,0,0,0', '4,34,14,10,1,1,0,0']
-    image = np.zeros((48, 64, 3), np.uint8)
-    image[8:24, 10:30] = image[34:44, 4:18] = 255
-    image[30:42, 40:56] = 60
+def write_images(folder, lines, image):
+    for name in ('images', 'annotations'):
+        (folder / 'train' / name).mkdir(parents=True)
     for name in 'abcdef':
-        cv2.imwrite(str(tmp_path / f'train/images/{name}.png'), image)
-        (tmp_path / f'train/annotations/{name}.txt').write_text('\n'.join(lines))
-    cfg = config(tmp_path, tmp_path / 'work')
+        cv2.imwrite(str(folder / f'train/images/{name}.png'), image)
+        (folder / f'train/annotations/{name}.txt').write_text('\n'.join(lines))
+
+
+def built(folder, late=False):
+    """The training data; ``late`` as in the last epochs."""
+    cfg = config(folder, folder / 'work')
     dataset = cfg.train_dataloader.dataset
     if late:
+        # More steps than before would be cut off silently.
         assert len(cfg.custom_hooks[1].switch_pipeline) <= len(dataset.pipeline)
         dataset.pipeline = cfg.custom_hooks[1].switch_pipeline
     dataset.pipeline = [s for s in dataset.pipeline if 'HSV' not in s.type]
     with DefaultScope.overwrite_default_scope('mmdet'):
-        built = DATASETS.build(dataset)
+        return DATASETS.build(dataset)
+
+
+def test_images_that_lose_all_objects_stay(tmp_path):
+    """One object of one pixel: too small to keep."""
+    write_images(tmp_path, ['5,5,1,1,1,4,0,0'], np.zeros((48, 64, 3), np.uint8))
+    dataset = built(tmp_path)
+    for packed in (dataset[index] for index in range(6)):
+        assert len(packed['data_samples'].gt_instances) == 0
+
+
+@pytest.mark.parametrize('late', [False, True])
+def test_ignored_regions_survive_the_pipelines(tmp_path, late):
+    """Boxes and flags stay together: what is ignored is grey, what is not is white."""
+
+    lines = ['10,8,20,16,1,4,0,0', '40,30,16,12,0,0,0,0', '4,34,14,10,1,1,0,0']
+    image = np.zeros((48, 64, 3), np.uint8)
+    image[8:24, 10:30] = image[34:44, 4:18] = 255
+    image[30:42, 40:56] = 60
+    write_images(tmp_path, lines, image)
+    dataset = built(tmp_path, late)
     objects = ignored = 0
     for index in range(30):
-        packed = built[index % 6]
+        packed = dataset[index % 6]
         pixels, sample = packed['inputs'].float().mean(0), packed['data_samples']
         assert pixels.shape == (64, 64)
         for instances, value in (
