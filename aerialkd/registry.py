@@ -17,8 +17,10 @@ def _child(parent: Registry, *locations: str) -> Registry:
     )
 
 
-MODELS = _child(_root.MODELS, 'algorithms', 'connectors', 'distillers', 'losses')
-TASK_UTILS = _child(_root.TASK_UTILS, 'recorders')
+MODELS = _child(
+    _root.MODELS, 'algorithms', 'connectors', 'detectors', 'distillers', 'losses'
+)
+TASK_UTILS = _child(_root.TASK_UTILS, 'detectors', 'recorders')
 DATASETS = _child(_root.DATASETS, 'datasets')
 TRANSFORMS = _child(_root.TRANSFORMS, 'datasets')
 METRICS = _child(_root.METRICS, 'evaluation')

@@ -199,3 +199,28 @@ def batch(
         )
         samples.append(sample)
     return dict(inputs=inputs, data_samples=samples)
+
+
+def yolov8(num_classes: int = 3, width: float = 0.125) -> ConfigDict:
+    """A YOLOv8 narrower than its smallest size."""
+    size = dict(depth=0.33, width=width)
+    return ConfigDict(
+        type='aerialkd.YOLOv8',
+        data_preprocessor=dict(
+            type='mmdet.DetDataPreprocessor',
+            mean=[0.0] * 3,
+            std=[255.0] * 3,
+            bgr_to_rgb=True,
+            pad_size_divisor=32,
+            pad_value=114 / 255,
+        ),
+        backbone=dict(type='aerialkd.YOLOv8Backbone', size=size),
+        neck=dict(type='aerialkd.YOLOv8PAFPN', size=size),
+        bbox_head=dict(type='aerialkd.YOLOv8Head', size=size, num_classes=num_classes),
+        test_cfg=dict(
+            nms_pre=100,
+            score_thr=0.0,
+            nms=dict(type='nms', iou_threshold=0.7),
+            max_per_img=20,
+        ),
+    )

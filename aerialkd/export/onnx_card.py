@@ -18,9 +18,12 @@ NOTES = [
     'points instead of anchors it is the cell shifted by offset * stride.',
     'cls_score: channel a * channels_per_prior + class; with softmax the last class is '
     'the background.',
-    'bbox_pred: channel a * box_values + coordinate, with reg_max each of them '
-    'reg_max + 1 bins: their softmax expectation is the distance in strides.',
-    'bbox_coder is a class of mmdet or mmrotate: decode(priors, bbox_pred).',
+    'bbox_pred: channel a * box_values + coordinate. With bins, each coordinate c has '
+    'the channels c * bins + bin instead: the expectation of their softmax over the '
+    'bins 0, 1, ..., bins - 1 is the distance in strides from the point (or the '
+    'centre of the anchor) to the left, top, right and bottom side.',
+    'bbox_coder is a class of mmdet or mmrotate: decode(priors, bbox_pred); with bins, '
+    'bbox_pred are those distances times the stride.',
     'Then test_cfg: score_thr, nms_pre best of each level, nms, max_per_img.',
 ]
 
@@ -73,6 +76,7 @@ def model_card(
             score='sigmoid' if getattr(head, 'use_sigmoid_cls', True) else 'softmax',
             channels_per_prior=getattr(head, 'cls_out_channels', None),
             reg_max=getattr(head, 'reg_max', None),
+            bins=_bins(head, groups),
             bbox_coder=_described(getattr(head, 'bbox_coder', None)),
             test_cfg=_plain(dict(detector.test_cfg or {})),
             notes=NOTES,
@@ -94,6 +98,13 @@ def _kinds(head: Any, count: int) -> list[str]:
     if len(kinds) != count:
         kinds = ['cls_score', *(f'output{index}' for index in range(1, count))]
     return kinds
+
+
+def _bins(head: Any, groups: Sequence[Sequence[Tensor]]) -> int | None:
+    """Bins of a distribution; ``reg_max`` is their number, or the last of them."""
+    if getattr(head, 'reg_max', None) is None:
+        return None
+    return groups[1][0].shape[1] // (4 * head.prior_generator.num_base_priors[0])
 
 
 def _preprocessing(preprocessor: Any, pipeline: Sequence[dict]) -> dict[str, Any]:

@@ -20,6 +20,11 @@ CONFIGS = sorted(
 DISTILLATIONS = [path for path in CONFIGS if path.name.startswith('pkd_')]
 PLAIN = [path for path in CONFIGS if path not in DISTILLATIONS]
 
+MILLIONS = {
+    **{18: (18, 22), 34: (28, 32), 50: (31, 38), 101: (50, 57)},  # ResNet
+    **dict(n=(3.0, 3.1), s=(11.1, 11.2), m=(25.8, 25.9), l=(43.6, 43.7), x=(68, 68.2)),
+}
+
 
 def load(path, monkeypatch):
     monkeypatch.chdir(ROOT)
@@ -43,7 +48,7 @@ def narrow(model):
 
 def test_there_are_configs():
     assert len(DISTILLATIONS) >= 14
-    assert len(PLAIN) >= 20
+    assert len(PLAIN) >= 25
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=str)
@@ -66,8 +71,14 @@ def test_parses_and_names_what_exists(path, monkeypatch):
 def test_file_name_agrees_with_the_model(path, monkeypatch):
     cfg = load(path, monkeypatch)
     words = path.stem.split('_')
-    assert cfg.model.type.lower() == words[0]
-    if path.parts[1] == 'detectors':
+    detector, _, size = words[0].partition('-')
+    assert cfg.model.type.split('.')[-1].lower() == detector
+    if size:
+        parts = cfg.model.backbone, cfg.model.neck, cfg.model.bbox_head
+        assert [part.size for part in parts] == [size] * 3
+        scale = cfg.test_dataloader.dataset.pipeline[1].scale
+        assert scale == (int(words[1]), int(words[1]))
+    elif path.parts[1] == 'detectors':
         assert f'r{cfg.model.backbone.depth}' == words[1]
         assert cfg.model.neck.in_channels[-1] == (
             512 if words[1] in ('r18', 'r34') else 2048
@@ -122,6 +133,5 @@ def test_detector_builds_at_full_size(path, monkeypatch):
     with torch.device('meta'):
         model = MODELS.build(without_pretrained(cfg.model))
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-    depth = cfg.model.backbone.depth
-    low, high = {18: (18, 22), 34: (28, 32), 50: (31, 38), 101: (50, 57)}[depth]
+    low, high = MILLIONS[cfg.model.backbone.get('depth') or cfg.model.backbone.size]
     assert low < millions < high

@@ -16,6 +16,7 @@ from tests.miniatures import write_visdrone
 FOLDER = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
 SPLITS = {
     'visdrone_512': ('VisDrone2019-DET-train', 'VisDrone2019-DET-val'),
+    'visdrone_640': ('VisDrone2019-DET-train', 'VisDrone2019-DET-val'),
     'visdrone_1333x800': ('VisDrone2019-DET-train', 'VisDrone2019-DET-val'),
     'visdrone_mini': ('train', 'val'),
     'demo': ('train', 'val'),
@@ -66,8 +67,9 @@ def test_trains_and_measures(name: str, tmp_path: Path, monkeypatch) -> None:
 
 def test_official_training_data_has_bad_lines(tmp_path: Path) -> None:
     """Three boxes of height 0 must not stop a run on the official archives."""
-    for name in ('visdrone_512', 'visdrone_1333x800'):
+    for name in ('visdrone_512', 'visdrone_640', 'visdrone_1333x800'):
         cfg = Config.fromfile(FOLDER / f'{name}.py')
-        assert cfg.train_dataloader.dataset.bad_annotations == 'skip'
+        images = cfg.train_dataloader.dataset
+        assert images.get('dataset', images).bad_annotations == 'skip'
         # What is measured is never thinned out silently.
         assert 'bad_annotations' not in cfg.val_dataloader.dataset

@@ -10,7 +10,7 @@ from aerialkd.errors import CheckpointError, ConfigError, EnvironmentProblem
 from aerialkd.export import onnx_export
 from aerialkd.export.onnx_export import OnnxOptions, RawHead, export_onnx
 from aerialkd.export.student import export_student
-from tests.builders import fcos, retinanet
+from tests.builders import fcos, retinanet, yolov8
 from tests.exports import CLASSES, PIPELINE, build, config, gfl, rotated_retinanet, save
 
 onnx = pytest.importorskip('onnx', reason='onnx is not installed: .[onnx]')
@@ -35,6 +35,7 @@ def run(path, images):
         (gfl, ['cls_score', 'bbox_pred']),
         (fcos, ['cls_score', 'bbox_pred', 'centerness']),
         (rotated_retinanet, ['cls_score', 'bbox_pred']),
+        (yolov8, ['cls_score', 'bbox_pred']),
     ],
 )
 def test_standard_operators_and_the_same_values(tmp_path, model, kinds):
@@ -52,7 +53,7 @@ def test_standard_operators_and_the_same_values(tmp_path, model, kinds):
             groups = detector.bbox_head(detector.extract_feat(images))
         found = run(path, images)
         assert list(found) == [
-            f'{kind}_{level}' for kind in kinds for level in range(4)
+            f'{kind}_{level}' for kind in kinds for level in range(len(groups[0]))
         ]
         maps = [level for group in groups for level in group]
         for got, expected in zip(found.values(), maps, strict=True):
@@ -109,10 +110,49 @@ def test_card_is_enough_to_decode_the_best_box(tmp_path):
     assert card['decoding']['test_cfg']['max_per_img'] == 20
 
 
+def test_card_is_enough_to_decode_yolov8(tmp_path):
+    """The best box, with NumPy alone: letterbox, points, bins, strides."""
+    detector = build(yolov8())
+    export_onnx(detector, tmp_path / 'student.onnx', SMALL, CLASSES, PIPELINE)
+    card = json.loads((tmp_path / 'student.onnx.json').read_text())
+    pixels = torch.randint(0, 256, (3, 53, 90), dtype=torch.uint8)  # BGR
+    pre, decoding = card['preprocessing'], card['decoding']
+    assert (pre['channel_order'], pre['std']) == ('RGB', [255.0] * 3)
+    image = pixels.flip(0).float().numpy() / 255
+    bottom, right = (-size % pre['pad_size_divisor'] for size in image.shape[1:])
+    pad = [(0, 0), (0, bottom), (0, right)]
+    image = np.pad(image, pad, constant_values=pre['pad_value'])
+    outputs = run(tmp_path / 'student.onnx', torch.from_numpy(image).float()[None])
+
+    assert (decoding['reg_max'], decoding['bins']) == (16, 16)
+    assert decoding['score'] == 'sigmoid'
+    best = (-1.0, None, None)
+    for level in card['levels']:
+        scores = outputs[f'cls_score_{level["level"]}'][0].sigmoid()
+        label, row, column = np.unravel_index(int(scores.argmax()), scores.shape)
+        dists = outputs[f'bbox_pred_{level["level"]}'][0, :, row, column].numpy()
+        odds = np.exp(dists.reshape(4, decoding['bins']))
+        bins = np.arange(decoding['bins'])
+        left, top, right, bottom = odds @ bins / odds.sum(1) * level['stride_xy'][0]
+        x, y = (np.array([column, row]) + level['offset']) * level['stride_xy']
+        box = [x - left, y - top, x + right, y + bottom]
+        best = max(best, (float(scores.max()), label, box), key=lambda item: item[0])
+
+    shape = tuple(pixels.shape[1:])
+    meta = dict(img_shape=shape, ori_shape=shape, scale_factor=(1.0, 1.0))
+    sample = DetDataSample(metainfo=meta)
+    found = detector.test_step(dict(inputs=[pixels], data_samples=[sample]))[0]
+    first = found.pred_instances[0]
+    assert best[0] == pytest.approx(float(first.scores), abs=1e-5)
+    assert best[1] == int(first.labels)
+    box = np.clip(best[2], 0, [shape[1], shape[0]] * 2)
+    np.testing.assert_allclose(box, first.bboxes[0].numpy(), atol=1e-3)
+
+
 def test_card_of_gfl_and_fcos(tmp_path):
     export_onnx(build(gfl()), tmp_path / 'gfl.onnx', SMALL)
     card = json.loads((tmp_path / 'gfl.onnx.json').read_text())
-    assert card['decoding']['reg_max'] == 8
+    assert (card['decoding']['reg_max'], card['decoding']['bins']) == (8, 9)
     assert card['decoding']['bbox_coder']['type'] == 'DistancePointBBoxCoder'
     assert card['outputs'][4] == dict(
         name='bbox_pred_0', shape=['batch', 36, 'rows', 'columns']
@@ -121,6 +161,7 @@ def test_card_of_gfl_and_fcos(tmp_path):
     card = json.loads((tmp_path / 'fcos.onnx.json').read_text())
     assert card['levels'][1]['stride_xy'] == [16, 16]
     assert card['levels'][1]['offset'] == 0.5
+    assert card['decoding']['bins'] is None
 
 
 def test_with_the_student(tmp_path):

@@ -1,6 +1,8 @@
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from aerialkd.errors import CheckpointError, ConfigError
 from aerialkd.export import student as export
 from aerialkd.export.student import export_student
 from aerialkd.registry import MODELS
-from tests.builders import retinanet
+from tests.builders import retinanet, yolov8
 from tests.exports import (
     CLASSES,
     PIPELINE,
@@ -302,3 +304,38 @@ def test_component_of_ours_keeps_the_import(tmp_path, monkeypatch):
     assert 'NOT PLAIN: the student has components of aerialkd' in str(result)
     written = Config.fromfile(tmp_path / 'student.py')
     assert written.custom_imports.imports == ['aerialkd']
+
+
+# Another Python imports mmdet: 6 s, more on a busy machine.
+@pytest.mark.timeout(240)
+def test_yolov8_is_exported_with_the_import(tmp_path):
+    """Plain mmdet's inference reads config and weights, and aerialkd by itself."""
+    cfg = config(yolov8())
+    path = save(build(yolov8()), tmp_path / 'epoch_1.pth', CLASSES)
+    result = export_student(cfg, path, tmp_path / 'student.pth')
+    assert result.imports == ('aerialkd',)
+    assert 'NOT PLAIN' in str(result)
+    np.save(tmp_path / 'image.npy', image())
+    program = """
+import sys
+import numpy as np, torch
+from mmdet.apis import inference_detector, init_detector
+assert 'aerialkd' not in sys.modules
+model = init_detector('student.py', 'student.pth', device='cpu')
+found = inference_detector(model, np.load('image.npy')).pred_instances
+torch.save(dict(found.items()), 'predictions')
+"""
+    done = subprocess.run(
+        [sys.executable, '-c', program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, 'PYTHONPATH': str(Path(__file__).parents[2])},
+    )
+    assert done.returncode == 0, done.stderr
+    expected = predictions(build(yolov8()), cfg)
+    assert len(expected['scores']) == 20
+    found = torch.load(tmp_path / 'predictions', weights_only=True)
+    for key, value in expected.items():
+        torch.testing.assert_close(found[key], value, rtol=0, atol=1e-6)

@@ -1,0 +1,3 @@
+_base_ = './yolov8-n_640_visdrone.py'
+size = 'm'
+model = dict(backbone=dict(size=size), neck=dict(size=size), bbox_head=dict(size=size))
