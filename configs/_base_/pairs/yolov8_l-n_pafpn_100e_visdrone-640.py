@@ -1,0 +1,8 @@
+_base_ = '../../detectors/yolov8/yolov8-n_640_visdrone.py'
+model = dict(
+    _delete_=True,
+    type='aerialkd.DetectionDistill',
+    architecture=_base_.model,
+    teacher='configs/detectors/yolov8/yolov8-l_640_visdrone.py',
+    teacher_ckpt='work_dirs/yolov8-l_640_visdrone/epoch_100.pth',
+)

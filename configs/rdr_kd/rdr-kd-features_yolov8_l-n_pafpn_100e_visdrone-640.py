@@ -1,0 +1,3 @@
+# RDR-KD table II, row 4.
+_base_ = './rdr-kd_yolov8_l-n_pafpn_100e_visdrone-640.py'
+model = dict(distiller=dict(only=['regenerated', 'decoupled']))
