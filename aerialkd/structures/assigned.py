@@ -22,7 +22,8 @@ class AssignedTargets:
         label_weights: (N, L); 0 where the prior takes no part in the loss.
         bbox_targets: (N, L, D), encoded as the head encodes them.
         bbox_weights: (N, L, D).
-        priors: (N, L, 4) xyxy or (N, L, 5) cx, cy, w, h, angle in pixels.
+        priors: in pixels, anchors (N, L, 4) xyxy or (N, L, 5) cx, cy, w, h, angle, or
+            points (N, L, 2) x, y.
         num_level_priors: priors of each level; their sum is L.
         avg_factor: the task loss's normaliser, averaged over GPUs, at least 1.
         num_classes: number of foreground classes.

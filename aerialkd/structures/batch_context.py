@@ -153,7 +153,7 @@ class BatchContext:
 
     @property
     def priors(self) -> Tensor:
-        """Priors of the student's head, (N, L, 4) or (N, L, 5); see ``assigned``."""
+        """Priors of the student's head; see :class:`AssignedTargets`."""
         return self.assigned.priors
 
     def valid_cells(self, feat_size: tuple[int, int]) -> Tensor | None:

@@ -9,7 +9,7 @@ from mmengine.registry import init_default_scope
 
 from aerialkd.errors import ConfigError
 from aerialkd.structures import decode_boxes, flatten_levels, sums_of_cells
-from tests.builders import fcos, gfl, retinanet, rotated_retinanet
+from tests.builders import fcos, gfl, retinanet, rotated_retinanet, yolov8
 
 SIZES = ((8, 12), (4, 6), (2, 3), (1, 2))
 
@@ -55,12 +55,16 @@ def built(cfg):
 
 
 @pytest.mark.parametrize(
-    'builder', [retinanet, gfl, atss, fcos, rtmdet, rotated_retinanet]
+    'builder', [retinanet, gfl, atss, fcos, rtmdet, yolov8, rotated_retinanet]
 )
 def test_boxes_are_those_that_the_head_predicts(builder):
     """Without suppression, a head returns each of its boxes, sorted by score."""
     head = built(builder())
-    feats = [torch.randn(1, 16, *size) for size in SIZES]
+    sizes, channels = (SIZES, [16] * 4)
+    if builder is yolov8:
+        sizes, channels = SIZES[:3], [32, 64, 128]
+    maps = zip(channels, sizes, strict=True)
+    feats = [torch.randn(1, width, *size) for width, size in maps]
     with torch.no_grad():
         head.training = True  # as the recorders see it
         recorded = head(feats)
