@@ -51,8 +51,9 @@ def convert_checkpoint(
     if out.exists() and out.resolve() == Path(source).resolve():
         raise ConfigError(f'{out}: is read here, choose another file to write.')
     refuse_existing([out], force)
+    given = _read(source)
     try:
-        state = convert_ultralytics_state_dict(_read(source))
+        state = convert_ultralytics_state_dict(given)
     except CheckpointError as error:
         raise CheckpointError(f'{source}: {error}') from error
     metainfo = {} if cfg is None else _check(cfg, Weights(str(source), state, None))
@@ -69,9 +70,8 @@ def _read(source: str | Path) -> dict[str, torch.Tensor]:
         return load_weights(source).state_dict
     except CheckpointError as error:
         if isinstance(error.__cause__, pickle.UnpicklingError):
-            raise CheckpointError(
-                f'refused, it holds more than weights. {PLAIN}'
-            ) from (error)
+            problem = f'{source}: refused, it holds more than weights.'
+            raise CheckpointError(f'{problem} {PLAIN}') from error
         raise
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from aerialkd.detectors.yolov8.blocks import conv_bn_silu, init_cfg_or_default
 from aerialkd.detectors.yolov8.sizes import model_size
-from aerialkd.detectors.yolov8.targets import Objects, point_targets
+from aerialkd.detectors.yolov8.targets import Objects, PointTargets, point_targets
 from aerialkd.registry import MODELS, TASK_UTILS
 
 REFERENCE_SIZE = 640  # pixels, for the prior of the class scores
@@ -43,9 +43,10 @@ class YOLOv8Head(BaseDenseHead):
         loss_bbox: loss of decoded boxes in pixels.
         loss_dfl: loss of the distributions.
         times_batch_size: multiply the losses by the number of images of this GPU. The
-            framework from which the paper's baseline comes does so, and its learning
-            rate, 0.01 with SGD, presumes it, as do the weights of RDR-KD's losses
-            beside it; with False the learning rate has to be raised by that factor.
+            framework that RDR-KD's baseline comes from does so, and its learning rate,
+            0.01 with SGD, presumes it; the paper's weights of the losses beside it
+            (1e-5, 1e-1) will have been chosen against that total, too. With False, the
+            learning rate has to be raised by that factor.
         bbox_coder: clips decoded boxes to the image.
         train_cfg: ``assigner``.
         test_cfg: ``score_thr``, ``nms_pre``, ``nms`` and ``max_per_img``.
@@ -195,39 +196,51 @@ class YOLOv8Head(BaseDenseHead):
             batch_gt_instances,
             batch_gt_instances_ignore,
         )
-        labels, label_weights, targets, weights = (torch.cat(x, 1) for x in lists)
-
-        avg_factor = reduce_mean(total).clamp(min=1)
-        positive = labels < self.num_classes  # (N, L)
-        image, prior = positive.nonzero(as_tuple=True)
-        score = weights[..., 0][positive]  # (P,)
-        soft = torch.zeros_like(logits)
-        soft[image, prior, labels[positive]] = score
-        points, strides, dists = points[prior], strides[prior], dists[positive]
-        # Without positives these are empty sums: zero, and a gradient of zero for
-        # every parameter, for which other GPUs wait.
-        losses = dict(
-            loss_cls=self.loss_cls(
-                logits,
-                soft,
-                label_weights[..., None].expand_as(logits),
-                avg_factor=avg_factor,
-            ),
-            loss_bbox=self.loss_bbox(
-                self.decode(dists, points, strides),
-                targets[positive],
-                score,
-                avg_factor=avg_factor,
-            ),
-            loss_dfl=self.loss_dfl(
-                dists.reshape(-1, self.reg_max),
-                self._bin_targets(targets[positive], points, strides).flatten(),
-                score[:, None].expand(-1, 4).reshape(-1),
-                avg_factor=4 * avg_factor,
-            ),
+        losses = self._losses(
+            logits,
+            dists,
+            points,
+            strides,
+            PointTargets(*(torch.cat(levels, 1) for levels in lists)),
+            avg_factor=reduce_mean(total).clamp(min=1),
         )
         factor = num_images if self.times_batch_size else 1
         return {name: loss * factor for name, loss in losses.items()}
+
+    def _losses(
+        self,
+        logits: Tensor,
+        dists: Tensor,
+        points: Tensor,
+        strides: Tensor,
+        targets: PointTargets,
+        avg_factor: Tensor,
+    ) -> dict[str, Tensor]:
+        """Losses of (N, L, K) logits and (N, L, 4 * bins) distributions.
+
+        Without positives the box losses are empty sums: zero, and a gradient of zero
+        for every parameter, for which other GPUs wait.
+        """
+        positive = targets.labels < self.num_classes  # (N, L)
+        image, prior = positive.nonzero(as_tuple=True)
+        score = targets.bbox_weights[image, prior, 0]  # (P,)
+        boxes = targets.bbox_targets[image, prior]
+        points, strides, dists = points[prior], strides[prior], dists[image, prior]
+        soft = torch.zeros_like(logits)
+        soft[image, prior, targets.labels[image, prior]] = score
+        weights = targets.label_weights[..., None].expand_as(logits)
+        return dict(
+            loss_cls=self.loss_cls(logits, soft, weights, avg_factor=avg_factor),
+            loss_bbox=self.loss_bbox(
+                self.decode(dists, points, strides), boxes, score, avg_factor=avg_factor
+            ),
+            loss_dfl=self.loss_dfl(
+                dists.reshape(-1, self.reg_max),
+                self._bin_targets(boxes, points, strides).flatten(),
+                score.repeat_interleave(4),
+                avg_factor=4 * avg_factor,
+            ),
+        )
 
     def get_targets(
         self,

@@ -173,6 +173,23 @@ def test_images_without_a_list_of_ignored_regions():
     assert Objects.of([None, instances([[0, 0, 1, 1]])]).images.tolist() == [1]
 
 
+def test_five_hundred_objects_at_640_pixels():
+    """A crowded image of VisDrone: 25 ms on one core, and no matrix of floats."""
+    points = torch.cat([grid(640 // s, 640 // s, s) for s in (8, 16, 32)])
+    low = torch.rand(500, 2) * 600
+    objects = Objects.of(
+        [instances(torch.cat([low, low + 8 + 32 * torch.rand(500, 2)], 1).tolist())]
+    )
+    boxes = torch.cat([points - 10, points + 10], 1)[None]
+    found = assign(
+        PointTaskAlignedAssigner(), torch.rand(1, 8400, 1), boxes, points, objects
+    )
+    counts = found.objects[found.objects >= 0].bincount(minlength=500)
+    assert counts.max() <= 10
+    assert (counts > 0).sum() > 400
+    assert found.scores.max() <= 1
+
+
 def test_topk_must_be_positive():
     with pytest.raises(ConfigError, match='topk: got 0'):
         PointTaskAlignedAssigner(topk=0)
