@@ -103,7 +103,7 @@ class RegeneratedLoss(DistillLoss):
                 'loss_forward_mappings.'
             )
         total = sum(self._level(i, s, t, batch) for i, (s, t) in enumerate(pairs))
-        return self.loss_weight * total / batch.num_images  # type: ignore[operator]
+        return self.loss_weight * total / batch.num_images  # type: ignore[return-value]
 
     def _level(self, level: int, s: Tensor, t: Tensor, batch: BatchContext) -> Tensor:
         same_shape('RegeneratedLoss', s, t)
@@ -189,7 +189,7 @@ class DecoupledLoss(DistillLoss):
             ShapeError: if the shapes, or the number of levels, do not fit.
         """
         total = sum(self._level(s, t, batch) for s, t in level_pairs(preds_S, preds_T))
-        return self.loss_weight * total / batch.num_images  # type: ignore[operator]
+        return self.loss_weight * total / batch.num_images  # type: ignore[return-value]
 
     def _level(self, s: Tensor, t: Tensor, batch: BatchContext) -> Tensor:
         same_shape('DecoupledLoss', s, t)

@@ -186,7 +186,7 @@ class BatchContext:
         Returns:
             (N, L) bool in the order of :func:`flatten_levels`; None without padding.
         """
-        maps = [self.valid_cells(tuple(level.shape[-2:])) for level in levels]
+        maps = [self.valid_cells((x.shape[-2], x.shape[-1])) for x in levels]
         cells = [cell.flatten(1) for cell in maps if cell is not None]
         if not cells:
             return None

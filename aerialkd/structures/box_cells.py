@@ -6,7 +6,7 @@ over boxes and memory follows the covered area, not boxes times cells.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -42,8 +42,13 @@ class BoxCells:
     def within(self, cells: Tensor) -> BoxCells:
         """The pairs whose cell is one of ``cells``, (N, H, W) bool."""
         keep = cells[self.image, self.y, self.x]
-        pairs = (part[keep] for part in (self.box, self.image, self.y, self.x))
-        return BoxCells(*pairs, self.num_boxes, self.shape)
+        return replace(
+            self,
+            box=self.box[keep],
+            image=self.image[keep],
+            y=self.y[keep],
+            x=self.x[keep],
+        )
 
     def draw(self, values: Tensor | None = None, reduce: str = 'amax') -> Tensor:
         """Paint one value for each box; a cell that no box covers stays 0.

@@ -81,7 +81,6 @@ def convert_ultralytics_state_dict(state_dict: Mapping[str, Tensor]) -> dict:
     for key, name in expected.items():
         value = state_dict[key]
         converted[name] = value.float() if value.is_floating_point() else value
-    _check_projection(converted)
     converted['bbox_head.projection'] = converted['bbox_head.projection'].flatten()
     return converted
 
@@ -123,16 +122,6 @@ def _expected_shapes(state_dict: Mapping[str, Tensor]) -> dict[str, tuple[int, .
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     shapes['bbox_head.projection'] = (1, *shapes['bbox_head.projection'], 1, 1)
     return shapes
-
-
-def _check_projection(converted: Mapping[str, Tensor]) -> None:
-    bins = converted['bbox_head.projection'].flatten()
-    if not torch.equal(bins.cpu(), torch.arange(len(bins), dtype=bins.dtype)):
-        raise CheckpointError(
-            f'{HEAD["bbox_head.projection"]}: got {bins.tolist()}, expected the bins '
-            f'0, 1, ..., {len(bins) - 1}, which training leaves alone. The weights '
-            'were altered, or belong to another model.'
-        )
 
 
 def _refusal(problems: Mapping[str, list[str]], keys: Iterable[str]) -> CheckpointError:
