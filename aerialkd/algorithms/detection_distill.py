@@ -210,7 +210,7 @@ class DetectionDistill(SingleTeacherDistill):
         return BatchContext(
             data_samples,
             (height, width),
-            self.distiller.assigned,
+            lambda: self.distiller.assigned,
             (heads[0], heads[1]) if len(heads) == 2 else None,
         )
 

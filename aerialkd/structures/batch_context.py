@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -27,7 +27,8 @@ class BatchContext:
             ``ignored_instances`` where the data set has ignored regions).
         batch_input_shape: (height, width) of the padded batch in pixels. Masks are
             drawn against this, never against an image's own size.
-        assigned: the student's assigned targets, when they were recorded.
+        assigned: gives the student's assigned targets, or None if there are none;
+            called when a loss first asks for them.
         heads: dense heads of student and teacher, for losses that compare boxes.
 
     Raises:
@@ -38,12 +39,12 @@ class BatchContext:
         self,
         data_samples: Sequence[Any],
         batch_input_shape: tuple[int, int],
-        assigned: AssignedTargets | None = None,
+        assigned: Callable[[], AssignedTargets | None] | None = None,
         heads: tuple[Any, Any] | None = None,
     ) -> None:
         self.data_samples = data_samples
         self.batch_input_shape = (int(batch_input_shape[0]), int(batch_input_shape[1]))
-        self._assigned = assigned
+        self._read_assigned = assigned
         self._heads = heads
         self._cells: dict[tuple[int, int], BoxCells] = {}
         self._valid: dict[tuple[int, int], Tensor] = {}
@@ -137,19 +138,20 @@ class BatchContext:
                 'Use a loss that states support for rotated boxes.'
             )
 
-    @property
+    @cached_property
     def assigned(self) -> AssignedTargets:
         """The student's assigned targets.
 
         Raises:
             RecordError: if the student's head did not yield any.
         """
-        if self._assigned is None:
+        assigned = self._read_assigned() if self._read_assigned else None
+        if assigned is None:
             raise RecordError(
                 'A loss asks for the assigned targets, but none were recorded: the '
                 "student has no 'bbox_head.get_targets', or the head did not call it."
             )
-        return self._assigned
+        return assigned
 
     @property
     def priors(self) -> Tensor:

@@ -387,6 +387,37 @@ class TestResponsive:
         half = self.batch(input_shape=(8, 32), img_shapes=[(8, 16)])
         assert loss(s, t, half).item() == pytest.approx(whole.item() / 2)
 
+    def test_half_precision_agrees_and_teacher_gets_no_gradient(self):
+        s, t = torch.randn(2, 40, 6)
+        boxes = (10 + 5 * torch.rand(2, 40, 4)) * torch.tensor([0.5, 0.5, 2, 2])
+        loss, batch = ResponsiveLoss(loss_weight=1.0), self.batch(Head(6))
+        full = loss(outputs(s, boxes[0]), outputs(t, boxes[1]), batch)
+        half = [x.bfloat16().requires_grad_() for x in (s, t, *boxes)]
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            low = loss(outputs(half[0], half[2]), outputs(half[1], half[3]), batch)
+        assert low.item() == pytest.approx(full.item(), rel=1e-2)
+        low.backward()
+        assert half[0].grad is not None
+        assert half[2].grad is not None
+        assert half[1].grad is None
+        assert half[3].grad is None
+
+    def test_batch_is_the_mean_of_its_images(self):
+        s, t = torch.randn(2, 3, 2, 2, 4)
+        boxes = torch.cat([torch.rand(2, 3, 2, 2, 4), 2 + torch.rand(2, 3, 2, 2, 4)])
+        boxes[..., 2:] += 3
+        head, loss = Head(4), ResponsiveLoss(loss_weight=1.0)
+
+        def value(images):
+            s_i, t_i = (
+                ((x[images].permute(0, 3, 1, 2),), (b[images].permute(0, 3, 1, 2),))
+                for x, b in ((s, boxes[0]), (t, boxes[1]))
+            )
+            return loss(s_i, t_i, context(*[NONE] * len(images), heads=(head, head)))
+
+        single = [value([i]).item() for i in range(3)]
+        assert value([0, 1, 2]).item() == pytest.approx(np.mean(single), rel=1e-5)
+
     def test_shows_the_share_of_each_cell(self):
         t = torch.zeros(4, 2)
         t[2] = 3.0
