@@ -41,6 +41,12 @@ def test_a_student_is_taught_by_the_teacher_of_its_seed(demo):
     assert demo.seeded('pkd_retinanet', 0).work_dir == 'work_dirs/demo/pkd_retinanet'
 
 
+def test_methods_are_the_distillations_of_the_demo(demo):
+    assert {'pkd', 'rdr-kd', 'rdr-kd-decoupled'} <= set(demo.METHODS)
+    for method in demo.METHODS:
+        assert 'teacher_ckpt' in demo.seeded(method + demo.DETECTOR, 0).model
+
+
 def test_the_seed_0_needs_no_option_that_the_config_does_not_have(demo):
     """`tools/train.py configs/demo/...` alone repeats the demo's trainings."""
     from_file = demo.read_config('configs/demo/pkd_retinanet.py')
