@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmengine.registry import MODELS as ALL_MODELS
 from torch import Tensor, nn
 
@@ -115,8 +116,10 @@ class RegeneratedLoss(DistillLoss):
         new = self.spatial_blocks[level](s * keep_cells[:, None].to(s.dtype), valid)
         keep = keep_channels[:, :, None, None].to(s.dtype)
         new = new + self.channel_blocks[level](s * keep, valid)
-        squared = _squared_difference(t, new)
-        return squared.sum() if valid is None else (squared * valid).sum()
+        if valid is None:
+            new = at_least_float(new)
+            return F.mse_loss(new, t.to(new.dtype), reduction='sum')
+        return (_squared_difference(t, new) * valid).sum()
 
     @torch.no_grad()
     def keep(self, t: Tensor, batch: BatchContext) -> tuple[Tensor, Tensor, Tensor]:
@@ -293,33 +296,39 @@ class ResponsiveLoss(DistillLoss):
             ConfigError: if a head is not served.
         """
         classes, boxes = self.terms(preds_S, preds_T, batch)
-        total = classes.sum() + boxes.sum()
+        total = sum(level.sum() for level in classes) + boxes.sum()
         return self.loss_weight * total / batch.num_images
 
     def terms(
         self, preds_S: Any, preds_T: Any, batch: BatchContext
-    ) -> tuple[Tensor, Tensor]:
-        """Both terms of every prior, (N, L) each, summed over classes."""
-        logits_S, logits_T = (batch.flat_logits(p[0]) for p in (preds_S, preds_T))
-        same_shape('ResponsiveLoss, logits of all priors', logits_S, logits_T)
+    ) -> tuple[list[Tensor], Tensor]:
+        """Both terms: of the classes (N, H_l, W_l), of the boxes of priors (N, L)."""
         if not batch.sigmoid_scores:
             raise ConfigError(
                 'ResponsiveLoss treats each class as a binary problem (sigmoid), but '
                 'the head ends in a softmax. Set use_sigmoid=True in loss_cls.'
             )
+        # The logits stay maps: to list them by prior would copy them for nothing.
+        classes = [
+            self._classification(s, t, batch)
+            for s, t in level_pairs(preds_S[0], preds_T[0])
+        ]
         boxes_S = batch.decoded_boxes(preds_S[1], of_student=True)
         boxes_T = batch.decoded_boxes(preds_T[1], of_student=False)
         same_shape('ResponsiveLoss, boxes of all priors', boxes_S, boxes_T)
-        classes = soft_focal_bce(
-            logits_S.flatten(0, 1), logits_T.flatten(0, 1), self.gamma
-        ).sum(-1)
         boxes = self._localisation(boxes_S.flatten(0, 1), boxes_T.flatten(0, 1))
+        boxes = boxes.view(boxes_S.shape[:2])
         if self.loc_weight == 'disparity':
-            boxes = boxes * _disparity(logits_S, logits_T).flatten()
-        valid = batch.valid_priors(preds_S[0], logits_S.shape[1])
-        if valid is not None:
-            classes, boxes = classes * valid.flatten(), boxes * valid.flatten()
-        return classes.view(logits_S.shape[:2]), boxes.view(logits_S.shape[:2])
+            logits = (batch.flat_logits(preds[0]) for preds in (preds_S, preds_T))
+            boxes = boxes * _disparity(*logits)
+        valid = batch.valid_priors(preds_S[0], boxes.shape[1])
+        return classes, boxes if valid is None else boxes * valid
+
+    def _classification(self, s: Tensor, t: Tensor, batch: BatchContext) -> Tensor:
+        same_shape('ResponsiveLoss, class scores', s, t)
+        loss = soft_focal_bce(s, t, self.gamma).sum(1)
+        valid = batch.valid_cells(_size(s))
+        return loss if valid is None else loss * valid
 
     def _localisation(self, boxes_S: Tensor, boxes_T: Tensor) -> Tensor:
         if boxes_S.shape[-1] == 4:
@@ -333,12 +342,9 @@ class ResponsiveLoss(DistillLoss):
         """Each cell's share of both terms, summed over its priors."""
         if batch is None:
             return {}
-        terms = self.terms(preds_S, preds_T, batch)
+        classes, boxes = self.terms(preds_S, preds_T, batch)
         sizes = [_size(level) for level in preds_S[0]]
-        return {
-            name: sums_of_cells(term, sizes)
-            for name, term in zip(('class loss', 'box loss'), terms, strict=True)
-        }
+        return {'class loss': tuple(classes), 'box loss': sums_of_cells(boxes, sizes)}
 
 
 def _size(feat: Tensor) -> tuple[int, int]:

@@ -437,7 +437,7 @@ class TestResponsive:
         with pytest.raises(ConfigError, match='use_sigmoid=True'):
             ResponsiveLoss()(s, s, self.batch(Head(sigmoid=False)))
         other = outputs(torch.zeros(3, 2), torch.zeros(3, 4))
-        with pytest.raises(ShapeError, match='logits of all priors'):
+        with pytest.raises(ShapeError, match='class scores'):
             ResponsiveLoss()(s, other, self.batch())
         with pytest.raises(RecordError, match="no 'bbox_head'"):
             ResponsiveLoss()(s, s, context(NONE))

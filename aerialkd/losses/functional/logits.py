@@ -17,12 +17,12 @@ def soft_focal_bce(s: Tensor, t: Tensor, gamma: float) -> Tensor:
     BCKD (Yang et al., ICCV 2023). The modulating factor takes part in the gradient.
 
     Args:
-        s: student logits, (n, K).
+        s: student logits, (n, K), or of any other shape.
         t: teacher logits, same shape; receives no gradient.
         gamma: 0, or at least 1 (below, the slope at equality is infinite).
 
     Returns:
-        (n, K), at least 0; 0 where both agree, for gamma above 0.
+        As ``s``, at least 0; 0 where both agree, for gamma above 0.
 
     Raises:
         ShapeError: if the shapes differ.
@@ -37,4 +37,5 @@ def soft_focal_bce(s: Tensor, t: Tensor, gamma: float) -> Tensor:
         raise ConfigError(f'gamma: got {gamma}, expected 0 or at least 1.')
     s, target = at_least_float(s), at_least_float(t.detach()).sigmoid()
     cross_entropy = F.binary_cross_entropy_with_logits(s, target, reduction='none')
-    return cross_entropy * (target - s.sigmoid()).abs() ** gamma
+    apart = target - s.sigmoid()
+    return cross_entropy * (apart.square() if gamma == 2 else apart.abs() ** gamma)
