@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -16,18 +18,24 @@ class GenerationBlock(BaseModule):
 
     Args:
         channels: of the map, in, between and out.
-        kernel_size: side of both kernels, odd. 1 mixes the channels of a cell only.
+        kernels: sides of the two kernels, odd; (3, 3) in MGD. With 1 a convolution mixes
+            the channels of a cell only.
         init_cfg: initialisation; Kaiming-uniform (PyTorch's default) when omitted.
     """
 
     def __init__(
-        self, channels: int, kernel_size: int = 3, init_cfg: dict | None = None
+        self,
+        channels: int,
+        kernels: Sequence[int] = (3, 3),
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        pad = kernel_size // 2
-        self.mask_conv = nn.Conv2d(channels, channels, kernel_size, padding=pad)
+        first, second = kernels
+        self.mask_conv = nn.Conv2d(channels, channels, first, padding=first // 2)
         self.relu = nn.ReLU(inplace=True)  # nothing else reads what it overwrites
-        self.regenerate_conv = nn.Conv2d(channels, channels, kernel_size, padding=pad)
+        self.regenerate_conv = nn.Conv2d(
+            channels, channels, second, padding=second // 2
+        )
 
     def forward(self, masked: Tensor, valid: Tensor | None = None) -> Tensor:
         """Regenerate a map.
@@ -38,6 +46,6 @@ class GenerationBlock(BaseModule):
                 0 between the convolutions, like the border of an image alone.
         """
         hidden = self.relu(self.mask_conv(masked))
-        if valid is not None:
+        if valid is not None and self.regenerate_conv.padding != (0, 0):
             hidden = hidden * valid[:, None]
         return self.regenerate_conv(hidden)
