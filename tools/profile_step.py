@@ -14,7 +14,7 @@ from mmengine.config import DictAction
 from mmengine.registry import MODELS, init_default_scope
 
 from aerialkd.cli import one_line_errors, read_config
-from aerialkd.engine import model_cfg, without_pretrained
+from aerialkd.engine import keep_freed_memory, model_cfg, without_pretrained
 from aerialkd.engine.profile import made_batch, profile_step
 from aerialkd.errors import ConfigError
 
@@ -45,6 +45,8 @@ def main() -> None:
             f'{args.config}: is no distillation, there is no model.teacher.'
         )
     init_default_scope(cfg.get('default_scope', 'mmdet'))
+    if args.device == 'cpu':
+        keep_freed_memory()  # as a training does
     # Time does not depend on the weights.
     cfg.model.teacher_ckpt = None
     cfg.model.teacher = without_pretrained(model_cfg(cfg.model.teacher))

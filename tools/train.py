@@ -10,6 +10,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from aerialkd.cli import add_runner_arguments, load_config, one_line_errors
+from aerialkd.engine import keep_freed_memory
 from aerialkd.errors import ConfigError
 
 
@@ -36,8 +37,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
+    on_cpu = get_device() == 'cpu'
+    if on_cpu:
+        keep_freed_memory()
     if args.amp:
-        if get_device() == 'cpu':
+        if on_cpu:
             raise ConfigError('--amp needs a GPU, none was found; leave it out.')
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.loss_scale = 'dynamic'

@@ -18,8 +18,8 @@ class GenerationBlock(BaseModule):
 
     Args:
         channels: of the map, in, between and out.
-        kernels: sides of the two kernels, odd; (3, 3) in MGD. With 1 a convolution mixes
-            the channels of a cell only.
+        kernels: sides of the two kernels, odd; (3, 3) in MGD. A kernel of 1 mixes the
+            channels of a cell only.
         init_cfg: initialisation; Kaiming-uniform (PyTorch's default) when omitted.
     """
 

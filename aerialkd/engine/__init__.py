@@ -1,5 +1,6 @@
 """Weights, configs and what else a run needs around the model."""
 
+from aerialkd.engine.memory import keep_freed_memory
 from aerialkd.engine.model_cfg import (
     model_cfg,
     student_model_cfg,
@@ -14,6 +15,7 @@ from aerialkd.engine.weights import (
 
 __all__ = [
     'Weights',
+    'keep_freed_memory',
     'load_strictly',
     'load_weights',
     'model_cfg',

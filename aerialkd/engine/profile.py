@@ -26,7 +26,7 @@ class StepProfile:
 
     ``student`` is a plain training step (forward and backward), ``teacher`` the
     teacher's forward pass, ``whole`` the distilled step, and each ``loss_*`` a
-    distillation loss with its backward pass down to the records.
+    distillation loss with its backward pass down to the records and to what it trains.
     """
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
@@ -143,7 +143,10 @@ def _backward(model: DetectionDistill, losses: dict[str, Any]) -> None:
 
 
 def _time_losses(model: DetectionDistill, data: dict[str, Any]) -> dict[str, float]:
-    """Seconds of each distillation loss, forward and backward down to the records."""
+    """Seconds of each distillation loss, forward and backward.
+
+    The backward pass ends at the student's records and at the parameters of the loss.
+    """
     inputs, samples = data['inputs'], data['data_samples']
     distiller = model.distiller
     seconds = {}
@@ -159,9 +162,10 @@ def _time_losses(model: DetectionDistill, data: dict[str, Any]) -> dict[str, flo
                 for record in distiller.loss_forward_mappings[name].values()
                 if record['from_student']
             ]
-            records = [t for t in tensors_of(buffers) if t.requires_grad]
+            leaves = [t for t in tensors_of(buffers) if t.requires_grad]
+            leaves += distiller.distill_losses[name].parameters()
             loss: Tensor = distiller.compute_loss(name, context)
-            torch.autograd.grad(loss, records, retain_graph=True, allow_unused=True)
+            torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True)
 
         for name in distiller.loss_forward_mappings:
             seconds[name] = _timed(partial(run, name), inputs.device)
