@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -17,25 +15,25 @@ class GenerationBlock(BaseModule):
     Yang et al., ECCV 2022, eq. 3: ``W_2(ReLU(W_1(masked features)))``.
 
     Args:
-        channels: of the map, in, between and out.
-        kernels: sides of the two kernels, odd; (3, 3) in MGD. A kernel of 1 mixes the
-            channels of a cell only.
+        channels: of the map, in and out.
+        hidden: channels between the convolutions; ``channels`` when omitted, as in MGD.
+        kernel_size: side of both kernels, odd. 1 mixes the channels of a cell only.
         init_cfg: initialisation; Kaiming-uniform (PyTorch's default) when omitted.
     """
 
     def __init__(
         self,
         channels: int,
-        kernels: Sequence[int] = (3, 3),
+        hidden: int | None = None,
+        kernel_size: int = 3,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        first, second = kernels
-        self.mask_conv = nn.Conv2d(channels, channels, first, padding=first // 2)
+        hidden = hidden or channels
+        pad = kernel_size // 2
+        self.mask_conv = nn.Conv2d(channels, hidden, kernel_size, padding=pad)
         self.relu = nn.ReLU(inplace=True)  # nothing else reads what it overwrites
-        self.regenerate_conv = nn.Conv2d(
-            channels, channels, second, padding=second // 2
-        )
+        self.regenerate_conv = nn.Conv2d(hidden, channels, kernel_size, padding=pad)
 
     def forward(self, masked: Tensor, valid: Tensor | None = None) -> Tensor:
         """Regenerate a map.
@@ -46,6 +44,6 @@ class GenerationBlock(BaseModule):
                 0 between the convolutions, like the border of an image alone.
         """
         hidden = self.relu(self.mask_conv(masked))
-        if valid is not None and self.regenerate_conv.padding != (0, 0):
+        if valid is not None:
             hidden = hidden * valid[:, None]
         return self.regenerate_conv(hidden)

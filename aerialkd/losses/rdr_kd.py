@@ -63,12 +63,13 @@ class RegeneratedLoss(DistillLoss):
         tau_area: boxes smaller than this, in pixels squared of the input, are removed
             (III-A).
         temperature: T of the attention; the paper gives none, FGD's 0.5.
-        spatial_kernels: kernels of the spatial branch's block. A reading, because the
-            paper's Fig. 2 ("redesigned" from MGD's block) is lost: the first has to
-            reach the neighbours of a removed cell; with (3, 3), MGD's block, the loss
-            takes nearly twice as long.
-        channel_kernels: of the channel branch's block, likewise: removed channels are
-            restored from the others of a cell.
+        hidden_ratio: channels between the convolutions of a block over those of the map.
+            A reading, because the paper's Fig. 2 ("redesigned" from MGD's block) is
+            lost; 1 is MGD's block, which costs twice as much.
+        channel_kernel: kernel of the channel branch's block. A reading, because the
+            paper's Fig. 2 ("redesigned" from MGD's block) is lost: 1 restores removed
+            channels from the others of a cell; 3 is MGD's block as in the spatial
+            branch, which costs nine times as much.
         loss_weight: 1e-5 in the paper (III-A).
     """
 
@@ -80,19 +81,19 @@ class RegeneratedLoss(DistillLoss):
         tau_c: float = 1.0,
         tau_area: float = 500.0,
         temperature: float = 0.5,
-        spatial_kernels: Sequence[int] = (3, 1),
-        channel_kernels: Sequence[int] = (1, 1),
+        hidden_ratio: float = 0.5,
+        channel_kernel: int = 1,
         loss_weight: float = 1e-5,
     ) -> None:
         super().__init__(loss_weight)
         self.tau_s, self.tau_c, self.tau_area = tau_s, tau_c, tau_area
         self.temperature = temperature
         (widths,) = channels_of_levels(num_levels, channels)
-        self.spatial_blocks = nn.ModuleList(
-            GenerationBlock(w, spatial_kernels) for w in widths
-        )
+        hidden = [max(1, round(w * hidden_ratio)) for w in widths]
+        blocks = list(zip(widths, hidden, strict=True))
+        self.spatial_blocks = nn.ModuleList(GenerationBlock(w, h) for w, h in blocks)
         self.channel_blocks = nn.ModuleList(
-            GenerationBlock(w, channel_kernels) for w in widths
+            GenerationBlock(w, h, channel_kernel) for w, h in blocks
         )
 
     def forward(self, preds_S: Levels, preds_T: Levels, batch: BatchContext) -> Tensor:
