@@ -15,6 +15,7 @@ and responsive distillation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,13 +64,12 @@ class RegeneratedLoss(DistillLoss):
         tau_area: boxes smaller than this, in pixels squared of the input, are removed
             (III-A).
         temperature: T of the attention; the paper gives none, FGD's 0.5.
-        hidden_ratio: channels between the convolutions of a block over those of the map.
-            A reading, because the paper's Fig. 2 ("redesigned" from MGD's block) is
-            lost; 1 is MGD's block, which costs twice as much.
-        channel_kernel: kernel of the channel branch's block. A reading, because the
-            paper's Fig. 2 ("redesigned" from MGD's block) is lost: 1 restores removed
-            channels from the others of a cell; 3 is MGD's block as in the spatial
-            branch, which costs nine times as much.
+        hidden_ratio: channels between a block's convolutions over those of the map. A
+            reading, because the paper's Fig. 2 ("redesigned" from MGD's block) is lost;
+            1 is MGD's block. It decides what the loss costs.
+        channel_kernel: kernel of the channel branch's block, a reading for the same
+            reason: 1 restores removed channels from the others of a cell; 3 is MGD's
+            block as in the spatial branch, which costs nine times as much.
         loss_weight: 1e-5 in the paper (III-A).
     """
 
@@ -81,7 +81,7 @@ class RegeneratedLoss(DistillLoss):
         tau_c: float = 1.0,
         tau_area: float = 500.0,
         temperature: float = 0.5,
-        hidden_ratio: float = 0.5,
+        hidden_ratio: float = 0.75,
         channel_kernel: int = 1,
         loss_weight: float = 1e-5,
     ) -> None:
@@ -89,7 +89,12 @@ class RegeneratedLoss(DistillLoss):
         self.tau_s, self.tau_c, self.tau_area = tau_s, tau_c, tau_area
         self.temperature = temperature
         (widths,) = channels_of_levels(num_levels, channels)
-        hidden = [max(1, round(w * hidden_ratio)) for w in widths]
+        if hidden_ratio <= 0:
+            raise ConfigError(
+                f'RegeneratedLoss: got hidden_ratio={hidden_ratio}, expected a number '
+                "above 0; 1 is MGD's block."
+            )
+        hidden = [math.ceil(width * hidden_ratio) for width in widths]
         blocks = list(zip(widths, hidden, strict=True))
         self.spatial_blocks = nn.ModuleList(GenerationBlock(w, h) for w, h in blocks)
         self.channel_blocks = nn.ModuleList(

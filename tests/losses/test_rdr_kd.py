@@ -29,6 +29,7 @@ def context(*boxes, input_shape=(32, 32), img_shapes=None, **options):
 
 
 def regenerated(channels=3, levels=1, **options):
+    options.setdefault('hidden_ratio', 1.0)
     return RegeneratedLoss(channels, levels, **options)
 
 
@@ -131,6 +132,12 @@ class TestRegenerated:
         maps = [torch.randn(1, 2, 8, 8), torch.randn(1, 4, 4, 4)]
         assert loss(maps, maps, context(NONE)).isfinite()
 
+    def test_width_of_the_blocks(self):
+        loss = RegeneratedLoss([2, 4], hidden_ratio=0.75)
+        for blocks in (loss.spatial_blocks, loss.channel_blocks):
+            assert [b.mask_conv.out_channels for b in blocks] == [2, 3]
+            assert [b.regenerate_conv.out_channels for b in blocks] == [2, 4]
+
     def test_mistakes_are_named(self):
         with pytest.raises(ShapeError, match='built for 1 levels, got 2'):
             regenerated()([spotted()] * 2, [spotted()] * 2, context(NONE))
@@ -138,6 +145,8 @@ class TestRegenerated:
             regenerated()(spotted()[:, :2], spotted(), context(NONE))
         with pytest.raises(ConfigError, match='state num_levels'):
             RegeneratedLoss(256)
+        with pytest.raises(ConfigError, match='got hidden_ratio=0'):
+            regenerated(hidden_ratio=0)
 
 
 class TestDecoupled:
