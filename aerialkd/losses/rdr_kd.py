@@ -81,7 +81,7 @@ class RegeneratedLoss(DistillLoss):
         tau_c: float = 1.0,
         tau_area: float = 500.0,
         temperature: float = 0.5,
-        hidden_ratio: float = 0.75,
+        hidden_ratio: float = 0.5,
         channel_kernel: int = 1,
         loss_weight: float = 1e-5,
     ) -> None:
