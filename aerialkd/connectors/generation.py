@@ -29,7 +29,7 @@ class GenerationBlock(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        hidden = hidden or channels
+        hidden = channels if hidden is None else hidden
         pad = kernel_size // 2
         self.mask_conv = nn.Conv2d(channels, hidden, kernel_size, padding=pad)
         self.relu = nn.ReLU(inplace=True)  # nothing else reads what it overwrites

@@ -26,7 +26,8 @@ class StepProfile:
 
     ``student`` is a plain training step (forward and backward), ``teacher`` the
     teacher's forward pass, ``whole`` the distilled step, and each ``loss_*`` a
-    distillation loss with its backward pass down to the records and to what it trains.
+    distillation loss with its backward pass down to the records and to the parameters
+    of losses and connectors.
     """
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
@@ -145,7 +146,7 @@ def _backward(model: DetectionDistill, losses: dict[str, Any]) -> None:
 def _time_losses(model: DetectionDistill, data: dict[str, Any]) -> dict[str, float]:
     """Seconds of each distillation loss, forward and backward.
 
-    The backward pass ends at the student's records and at the parameters of the loss.
+    The backward pass ends at the student's records and at the distiller's parameters.
     """
     inputs, samples = data['inputs'], data['data_samples']
     distiller = model.distiller
@@ -162,8 +163,8 @@ def _time_losses(model: DetectionDistill, data: dict[str, Any]) -> dict[str, flo
                 for record in distiller.loss_forward_mappings[name].values()
                 if record['from_student']
             ]
-            leaves = [t for t in tensors_of(buffers) if t.requires_grad]
-            leaves += distiller.distill_losses[name].parameters()
+            tensors = (*tensors_of(buffers), *distiller.parameters())
+            leaves = [t for t in tensors if t.requires_grad]
             loss: Tensor = distiller.compute_loss(name, context)
             torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True)
 

@@ -94,11 +94,10 @@ class RegeneratedLoss(DistillLoss):
                 f'RegeneratedLoss: got hidden_ratio={hidden_ratio}, expected a number '
                 "above 0; 1 is MGD's block."
             )
-        hidden = [math.ceil(width * hidden_ratio) for width in widths]
-        blocks = list(zip(widths, hidden, strict=True))
-        self.spatial_blocks = nn.ModuleList(GenerationBlock(w, h) for w, h in blocks)
+        blocks = [(width, math.ceil(width * hidden_ratio)) for width in widths]
+        self.spatial_blocks = nn.ModuleList(GenerationBlock(*b) for b in blocks)
         self.channel_blocks = nn.ModuleList(
-            GenerationBlock(w, h, channel_kernel) for w, h in blocks
+            GenerationBlock(*b, kernel_size=channel_kernel) for b in blocks
         )
 
     def forward(self, preds_S: Levels, preds_T: Levels, batch: BatchContext) -> Tensor:

@@ -137,6 +137,9 @@ class TestRegenerated:
         for blocks in (loss.spatial_blocks, loss.channel_blocks):
             assert [b.mask_conv.out_channels for b in blocks] == [2, 3]
             assert [b.regenerate_conv.out_channels for b in blocks] == [2, 4]
+        # What the limit on the cost of a step rests on.
+        (block,) = RegeneratedLoss(256, 1).spatial_blocks
+        assert block.mask_conv.out_channels == 128
 
     def test_mistakes_are_named(self):
         with pytest.raises(ShapeError, match='built for 1 levels, got 2'):
