@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from aerialkd.distillers import DetectionDistiller
 from aerialkd.engine import model_cfg
 from aerialkd.errors import ConfigError, TeacherError
 from aerialkd.registry import MODELS
-from aerialkd.structures import BatchContext
+from aerialkd.structures import AssignedTargets, BatchContext
 
 STUDENT = 'architecture.'
 
@@ -201,16 +201,26 @@ class DetectionDistill(SingleTeacherDistill):
             yield
 
     def context(
-        self, batch_inputs: Tensor, data_samples: Sequence[Any]
+        self,
+        batch_inputs: Tensor,
+        data_samples: Sequence[Any],
+        assigned: Callable[[], AssignedTargets | None] | None = None,
     ) -> BatchContext:
-        """What the losses may know about the batch, after the student has run."""
+        """What the losses may know about the batch.
+
+        Args:
+            batch_inputs: as for :meth:`loss`.
+            data_samples: likewise.
+            assigned: gives the student's assigned targets; by default those that were
+                recorded when it ran.
+        """
         height, width = batch_inputs.shape[-2:]
         models: tuple[Any, Any] = (self.student, self.teacher)
         heads = [model.bbox_head for model in models if hasattr(model, 'bbox_head')]
         return BatchContext(
             data_samples,
             (height, width),
-            lambda: self.distiller.assigned,
+            assigned or (lambda: self.distiller.assigned),
             (heads[0], heads[1]) if len(heads) == 2 else None,
         )
 

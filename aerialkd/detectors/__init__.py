@@ -1,5 +1,13 @@
-"""Backbones, necks and heads that no upstream package has."""
+"""Backbones, necks, heads and assigners that no upstream package has."""
 
+from aerialkd.detectors.rotated import MaxIoUAssigner, RBboxOverlaps2D
 from aerialkd.detectors.yolov8 import YOLOv8, YOLOv8Backbone, YOLOv8Head, YOLOv8PAFPN
 
-__all__ = ['YOLOv8', 'YOLOv8Backbone', 'YOLOv8Head', 'YOLOv8PAFPN']
+__all__ = [
+    'MaxIoUAssigner',
+    'RBboxOverlaps2D',
+    'YOLOv8',
+    'YOLOv8Backbone',
+    'YOLOv8Head',
+    'YOLOv8PAFPN',
+]

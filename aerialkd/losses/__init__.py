@@ -1,6 +1,7 @@
 """Distillation losses: one module a paper; ``functional`` holds the mathematics."""
 
 from aerialkd.losses.base import DistillLoss, level_pairs
+from aerialkd.losses.kd_rnet import SoftClassLoss, SoftRegressionLoss
 from aerialkd.losses.pkd import PKDLoss
 from aerialkd.losses.rdr_kd import DecoupledLoss, RegeneratedLoss, ResponsiveLoss
 
@@ -10,5 +11,7 @@ __all__ = [
     'PKDLoss',
     'RegeneratedLoss',
     'ResponsiveLoss',
+    'SoftClassLoss',
+    'SoftRegressionLoss',
     'level_pairs',
 ]

@@ -10,10 +10,15 @@ import torch
 from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor
 
-from aerialkd.errors import BoxTypeError, RecordError
+from aerialkd.errors import BoxTypeError, ConfigError, RecordError
 from aerialkd.structures.assigned import AssignedTargets
 from aerialkd.structures.box_cells import BoxCells, box_cells
-from aerialkd.structures.dense_head import decode_boxes, flatten_levels
+from aerialkd.structures.dense_head import (
+    decode_boxes,
+    flatten_deltas,
+    flatten_levels,
+    settings_of,
+)
 
 
 class BatchContext:
@@ -198,6 +203,26 @@ class BatchContext:
     def flat_logits(self, cls_scores: Sequence[Tensor]) -> Tensor:
         """Class logits of every prior, (N, L, K), from maps (N, A * K, H_l, W_l)."""
         return flatten_levels(cls_scores, self._head(True).cls_out_channels)
+
+    def flat_deltas(self, bbox_preds: Sequence[Tensor]) -> Tensor:
+        """Encoded boxes of every prior, (N, L, 4 or 5); see :func:`flatten_deltas`."""
+        return flatten_deltas(self._head(True), bbox_preds)
+
+    def require_same_priors(self, who: str) -> None:
+        """Refuse two heads whose outputs do not mean the same, prior by prior.
+
+        Raises:
+            ConfigError: if their priors or box coders differ.
+        """
+        student, teacher = self._head(True), self._head(False)
+        for part in ('prior_generator', 'bbox_coder'):
+            one, other = (settings_of(getattr(h, part)) for h in (student, teacher))
+            if one != other:
+                raise ConfigError(
+                    f'{who} compares the outputs of the heads prior by prior, but '
+                    f"{part} differs: student's {one}, teacher's {other}. Train both "
+                    'with the same, or distil features.'
+                )
 
     def decoded_boxes(self, bbox_preds: Sequence[Tensor], of_student: bool) -> Tensor:
         """Boxes of every prior in pixels; see :func:`decode_boxes`."""

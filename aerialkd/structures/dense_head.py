@@ -44,6 +44,44 @@ def flatten_levels(levels: Sequence[Tensor], channels: int) -> Tensor:
     )
 
 
+def flatten_deltas(head: Any, bbox_preds: Sequence[Tensor]) -> Tensor:
+    """List the encoded boxes of an anchor head: maps (N, A * D, H_l, W_l) -> (N, L, D).
+
+    Args:
+        head: the dense head that made them.
+        bbox_preds: its raw outputs.
+
+    Raises:
+        ConfigError: if they are no deltas to anchors, but points or distributions.
+    """
+    coder = getattr(head, 'bbox_coder', None)
+    size = getattr(coder, 'encode_size', 0)
+    channels = bbox_preds[0].shape[1]
+    if not isinstance(head, AnchorHead) or channels != head.num_base_priors * size:
+        raise ConfigError(
+            f'{type(head).__name__}: got {channels} channels of boxes encoded by '
+            f'{type(coder).__name__}, expected deltas to anchors, {size} for each: '
+            'RetinaNet, ATSS and their rotated kin have them. Distributions and points '
+            'need a loss on decoded boxes (ResponsiveLoss).'
+        )
+    return flatten_levels(bbox_preds, size)
+
+
+def settings_of(part: Any) -> str:
+    """Type and settings of a prior generator or box coder, to compare or to print."""
+    settings = {name: _plain(value) for name, value in vars(part).items()}
+    return f'{type(part).__name__}({settings})'
+
+
+def _plain(value: Any) -> Any:
+    """Lists as tuples and tensors as numbers, so that equal settings look equal."""
+    if isinstance(value, Tensor):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_plain, value))
+    return float(value) if type(value) is int else value
+
+
 def sums_of_cells(
     values: Tensor, sizes: Sequence[tuple[int, int]]
 ) -> tuple[Tensor, ...]:

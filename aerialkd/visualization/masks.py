@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,12 +12,13 @@ from mmdet.structures.bbox import get_box_tensor
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
+from mmrotate.structures.bbox import RotatedBoxes
 from numpy.typing import NDArray
 
 from aerialkd.algorithms import DetectionDistill
 from aerialkd.errors import ConfigError
 from aerialkd.export.plain_config import scope_of
-from aerialkd.structures import BatchContext
+from aerialkd.structures import AssignedTargets
 from aerialkd.visualization.drawing import draw_boxes
 from aerialkd.visualization.feature_inputs import (
     InputImage,
@@ -62,7 +64,8 @@ def mask_views(
     """Run the teacher on an image and collect what the losses select.
 
     These maps depend on the teacher and the boxes alone
-    (:meth:`aerialkd.losses.DistillLoss.masks`): no student is needed.
+    (:meth:`aerialkd.losses.DistillLoss.masks`), no trained student is needed. A loss
+    that asks for assigned targets gets those that an untrained student assigns.
 
     Args:
         cfg: config of a distillation; not changed.
@@ -123,14 +126,15 @@ def _views(
 ) -> MaskViews:
     for sample in seen.samples:
         if not seen.annotated:
-            sample.gt_instances = InstanceData(
-                bboxes=seen.inputs.new_zeros(0, 4),
-                labels=seen.inputs.new_zeros(0, dtype=torch.long),
-            )
-    height, width = seen.inputs.shape[-2:]
-    context = BatchContext(seen.samples, (height, width))
-    model.run_teacher(seen.inputs, seen.samples)
+            sample.gt_instances = _no_objects(model.student)
     distiller = model.distiller
+
+    def assigned() -> AssignedTargets | None:
+        model.run_student(seen.inputs, seen.samples)
+        return distiller.assigned
+
+    context = model.context(seen.inputs, seen.samples, assigned)
+    model.run_teacher(seen.inputs, seen.samples)
     levels: dict[int, dict[str, Map]] = {}
     for name, mapping in distiller.loss_forward_mappings.items():
         short = name.removeprefix('loss_')
@@ -147,6 +151,15 @@ def _views(
         )
     boxes = get_box_tensor(seen.samples[0].gt_instances.bboxes)
     return MaskViews(seen.picture, boxes.cpu().numpy(), levels, notes)
+
+
+def _no_objects(student: Any) -> InstanceData:
+    coder = getattr(getattr(student, 'bbox_head', None), 'bbox_coder', None)
+    none: Any = torch.zeros(0, getattr(coder, 'encode_size', 4))
+    return InstanceData(
+        bboxes=RotatedBoxes(none) if none.shape[1] == 5 else none,
+        labels=torch.zeros(0, dtype=torch.long),
+    )
 
 
 def _heat(name: str, values: Map | None) -> Heat:

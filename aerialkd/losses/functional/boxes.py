@@ -1,12 +1,49 @@
-"""Distances of boxes."""
+"""Distances of boxes, decoded and encoded."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from aerialkd.errors import ShapeError
-from aerialkd.losses.functional.checks import at_least_float, same_shape
+from aerialkd.losses.functional.checks import (
+    above_zero,
+    at_least_float,
+    same_shape,
+)
+
+
+def soft_smooth_l1(s: Tensor, t: Tensor, tau: float | None = 10.0) -> Tensor:
+    """Smooth L1 distance of encoded boxes, softened (KD-RNet eq. 3).
+
+    ``tau**2 * smooth_l1((t - s) / tau)`` with smooth_l1(x) = x**2 / 2 up to 1 and
+    |x| - 1/2 beyond: quadratic for differences up to tau, linear from there on with
+    slope tau. Eq. 3 is printed without the temperature that III-A sets to 10:
+    ``tau=None``, the same as 1.
+
+    Args:
+        s: the student's outputs, such as encoded deltas, (n, D), or of any other shape.
+        t: the teacher's, same shape; receives no gradient.
+        tau: temperature, above 0.
+
+    Returns:
+        As ``s``, at least 0; 0 where both agree.
+
+    Raises:
+        ShapeError: if the shapes differ.
+        ConfigError: if tau is not above 0.
+
+    Example:
+        >>> s, t = torch.zeros(1, 2), torch.tensor([[2.0, 30.0]])
+        >>> soft_smooth_l1(s, t, 10.0).tolist()  # 2**2 / 2, 10**2 * (30 / 10 - 1 / 2)
+        [[2.0, 250.0]]
+    """
+    same_shape('soft_smooth_l1', s, t)
+    tau = 1.0 if tau is None else tau
+    above_zero('tau', tau)
+    s, t = at_least_float(s), at_least_float(t.detach())
+    return tau**2 * F.smooth_l1_loss(s / tau, t / tau, reduction='none')
 
 
 def efficient_iou_loss(boxes_s: Tensor, boxes_t: Tensor) -> Tensor:

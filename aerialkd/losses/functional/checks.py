@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aerialkd.errors import ShapeError
+from aerialkd.errors import ConfigError, ShapeError
 
 
 def same_shape(name: str, s: Tensor, t: Tensor) -> None:
@@ -25,3 +25,13 @@ def same_shape(name: str, s: Tensor, t: Tensor) -> None:
 def at_least_float(tensor: Tensor) -> Tensor:
     """Single precision for half: sums over a batch overflow or lose the small ones."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def above_zero(name: str, value: float) -> None:
+    """Refuse a setting that must be positive, a temperature for example.
+
+    Raises:
+        ConfigError: if it is not.
+    """
+    if not value > 0:
+        raise ConfigError(f'{name}: got {value!r}, expected a number above 0.')

@@ -6,7 +6,55 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aerialkd.errors import ConfigError
-from aerialkd.losses.functional.checks import at_least_float, same_shape
+from aerialkd.losses.functional.checks import (
+    above_zero,
+    at_least_float,
+    same_shape,
+)
+
+DIRECTIONS = ('student_teacher', 'teacher_student')
+
+
+def soft_class_kl(
+    s: Tensor, t: Tensor, tau: float = 8.0, direction: str = 'student_teacher'
+) -> Tensor:
+    """Divergence of softened class distributions (KD-RNet eq. 2).
+
+    ``tau**2 * sum over classes of p * log(p / q)`` with softmax(logits / tau) as
+    distributions. As eq. 2 is printed, p is the student's and q the teacher's: the
+    student is punished for classes that the teacher rules out (``'student_teacher'``).
+    Distillation as Hinton et al. (2015) have it is the reverse
+    (``'teacher_student'``). The factor tau**2, theirs too and not printed in the paper,
+    keeps the gradient's size when tau changes.
+
+    Args:
+        s: student logits, (n, K).
+        t: teacher logits, same shape; receives no gradient.
+        tau: temperature, above 0; 8 in the paper (III-A).
+        direction: which of both distributions weighs the classes.
+
+    Returns:
+        (n,), at least 0; 0 where both distributions are equal.
+
+    Raises:
+        ShapeError: if the shapes differ.
+        ConfigError: if tau is not above 0, or for an unknown direction.
+
+    Example:
+        >>> soft_class_kl(torch.zeros(1, 3), torch.zeros(1, 3), 8.0).tolist()
+        [0.0]
+    """
+    same_shape('soft_class_kl', s, t)
+    above_zero('tau', tau)
+    if direction not in DIRECTIONS:
+        raise ConfigError(
+            f'direction: got {direction!r}, expected one of {", ".join(DIRECTIONS)}.'
+        )
+    log_s, log_t = ((at_least_float(x) / tau).log_softmax(-1) for x in (s, t.detach()))
+    first, second = (log_s, log_t) if direction == 'student_teacher' else (log_t, log_s)
+    divergence = (first.exp() * (first - second)).sum(-1)
+    # The sum is positive up to rounding, which tau**2 would make visible.
+    return tau**2 * divergence.clamp(min=0)
 
 
 def soft_focal_bce(s: Tensor, t: Tensor, gamma: float) -> Tensor:

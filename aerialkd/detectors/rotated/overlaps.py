@@ -1,0 +1,169 @@
+"""IoU of rotated boxes, computed only for pairs that can overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from mmcv.ops import box_iou_rotated
+from mmdet.structures.bbox import get_box_tensor
+from torch import Tensor
+
+from aerialkd.errors import BoxTypeError, ConfigError, ShapeError
+from aerialkd.registry import TASK_UTILS
+
+# Comparisons of one block: what finding the pairs may take of memory, about 20 MB.
+_BLOCK = 2**22
+# mmcv's kernel lets sides meet that miss each other by 1e-5 of their length.
+_RELATIVE_SLACK, _SLACK = 1e-4, 1e-2
+
+
+class OverlappingPairs(NamedTuple):
+    """Pairs of boxes that may overlap, and their overlap; all others have none.
+
+    Attributes:
+        first: index of the first box of each pair, (P,), rising.
+        second: index of the second box, (P,), rising within a first box.
+        overlaps: IoU, or intersection over the first box, (P,).
+    """
+
+    first: Tensor
+    second: Tensor
+    overlaps: Tensor
+
+
+@TASK_UTILS.register_module()
+class RBboxOverlaps2D:
+    """As ``mmrotate.RBboxOverlaps2D``, some 30 times faster on a CPU.
+
+    The values are mmrotate's to the last bit. The exact overlap is computed for those
+    pairs alone whose circumscribed horizontal boxes overlap: between the priors of a
+    512-pixel tile and 60 objects that is one pair in 23. Besides the matrix that the
+    interface promises, memory follows the number of those pairs;
+    :class:`aerialkd.detectors.MaxIoUAssigner` does without the matrix.
+
+    Example:
+        >>> boxes = torch.tensor([[8., 8., 8., 4., 0.], [90., 8., 8., 4., 0.]])
+        >>> RBboxOverlaps2D()(boxes, boxes).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+    """
+
+    # What to name in a config that has to do without this package.
+    equivalent = 'mmrotate.RBboxOverlaps2D'
+
+    def __call__(
+        self, bboxes1: Any, bboxes2: Any, mode: str = 'iou', is_aligned: bool = False
+    ) -> Tensor:
+        """Overlaps of two sets of rotated boxes.
+
+        Args:
+            bboxes1: (m, 5) as cx, cy, w, h, angle, pixels and radians; a sixth column,
+                the score, is ignored. Tensor or box structure.
+            bboxes2: (n, 5) likewise.
+            mode: ``'iou'``, or ``'iof'``: intersection over the area of ``bboxes1``.
+            is_aligned: compare the boxes one by one; then m must be n.
+
+        Returns:
+            (m, n), or (m,) if aligned.
+
+        Raises:
+            BoxTypeError: if the boxes have no angle.
+            ConfigError: for another mode.
+            ShapeError: if aligned boxes differ in number.
+        """
+        boxes1, boxes2 = _checked(bboxes1, mode), _checked(bboxes2, mode)
+        if is_aligned:
+            if len(boxes1) != len(boxes2):
+                raise ShapeError(
+                    f'RBboxOverlaps2D: got {len(boxes1)} and {len(boxes2)} boxes, '
+                    'expected equal numbers with is_aligned=True.'
+                )
+            return _exact(boxes1, boxes2, mode)
+        matrix = boxes1.new_zeros(len(boxes1), len(boxes2))
+        pairs = overlapping_pairs(boxes1, boxes2, mode)
+        matrix[pairs.first, pairs.second] = pairs.overlaps
+        return matrix
+
+    def pairs(self, bboxes1: Any, bboxes2: Any, mode: str = 'iou') -> OverlappingPairs:
+        """The same without the matrix; see :func:`overlapping_pairs`."""
+        return overlapping_pairs(bboxes1, bboxes2, mode)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}()'
+
+
+@torch.no_grad()
+def overlapping_pairs(
+    bboxes1: Any, bboxes2: Any, mode: str = 'iou'
+) -> OverlappingPairs:
+    """Overlap of those pairs of rotated boxes that can have one.
+
+    Args:
+        bboxes1: (m, 5) as cx, cy, w, h, angle, pixels and radians.
+        bboxes2: (n, 5) likewise.
+        mode: ``'iou'``, or ``'iof'``: intersection over the area of ``bboxes1``.
+
+    Returns:
+        Pairs whose circumscribed horizontal boxes overlap or touch.
+
+    Raises:
+        BoxTypeError: if the boxes have no angle.
+        ConfigError: for another mode.
+
+    Example:
+        >>> boxes = torch.tensor([[8., 8., 8., 4., 0.], [90., 8., 8., 4., 0.]])
+        >>> overlapping_pairs(boxes, boxes).first.tolist()
+        [0, 1]
+    """
+    boxes1, boxes2 = _checked(bboxes1, mode), _checked(bboxes2, mode)
+    blocks = list(_candidates(boxes1, boxes2))
+    first, second = (torch.cat(column) for column in zip(*blocks, strict=True))
+    return OverlappingPairs(first, second, _exact(boxes1[first], boxes2[second], mode))
+
+
+def _candidates(boxes1: Tensor, boxes2: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pairs whose circumscribed boxes meet, found block by block."""
+    low1, high1 = _circumscribed(boxes1)
+    low2, high2 = _circumscribed(boxes2)
+    rows = max(1, _BLOCK // max(1, len(boxes2)))
+    for start in range(0, max(1, len(boxes1)), rows):
+        part = slice(start, start + rows)
+        meet = torch.ones(
+            len(boxes1[part]), len(boxes2), dtype=torch.bool, device=boxes1.device
+        )
+        for axis in (0, 1):
+            meet &= low1[part, None, axis] <= high2[None, :, axis]
+            meet &= high1[part, None, axis] >= low2[None, :, axis]
+        first, second = meet.nonzero(as_tuple=True)
+        yield first + start, second
+
+
+def _circumscribed(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Lower and upper corners of the horizontal boxes around them, (n, 2) each."""
+    size, angle = boxes[:, 2:4], boxes[:, 4:]
+    half = (size * angle.cos().abs() + size.flip(1) * angle.sin().abs()) / 2
+    half = half + _RELATIVE_SLACK * size.sum(1, keepdim=True) + _SLACK
+    return boxes[:, :2] - half, boxes[:, :2] + half
+
+
+def _exact(boxes1: Tensor, boxes2: Tensor, mode: str) -> Tensor:
+    if not len(boxes1):
+        return boxes1.new_zeros(0)
+    return box_iou_rotated(boxes1, boxes2, mode, True)
+
+
+def _checked(bboxes: Any, mode: str) -> Tensor:
+    """Boxes within the limits that mmrotate sets for mmcv's kernel, (n, 5)."""
+    if mode not in ('iou', 'iof'):
+        raise ConfigError(f"overlaps: got mode {mode!r}, expected 'iou' or 'iof'.")
+    boxes = get_box_tensor(bboxes).detach()
+    if not len(boxes):
+        return boxes.new_zeros(0, 5)
+    if boxes.shape[-1] not in (5, 6):
+        raise BoxTypeError(
+            f'overlaps of rotated boxes: got {boxes.shape[-1]} columns, expected 5 '
+            '(cx, cy, w, h, angle); for horizontal boxes use mmdet.BboxOverlaps2D.'
+        )
+    centres = boxes[:, :2].clamp(min=-1e7, max=1e7)
+    return torch.cat([centres, boxes[:, 2:4].clamp(min=1e-3), boxes[:, 4:5]], 1)
