@@ -2,7 +2,7 @@
 _base_ = './default_runtime.py'
 default_scope = 'mmrotate'
 default_hooks = dict(
-    checkpoint=dict(save_best='dota/mAP'),
+    checkpoint=dict(save_best='rotated/mAP50'),
     visualization=dict(type='mmdet.DetVisualizationHook'),
 )
 visualizer = dict(type='mmrotate.RotLocalVisualizer')

@@ -70,12 +70,12 @@ model = dict(
     ),
     train_cfg=dict(
         assigner=dict(
-            type='mmdet.MaxIoUAssigner',
+            type='aerialkd.MaxIoUAssigner',
             pos_iou_thr=0.5,
             neg_iou_thr=0.4,
             min_pos_iou=0,
             ignore_iof_thr=-1,
-            iou_calculator=dict(type='mmrotate.RBboxOverlaps2D'),
+            iou_calculator=dict(type='aerialkd.RBboxOverlaps2D'),
         ),
         sampler=dict(type='mmdet.PseudoSampler'),
         allowed_border=-1,

@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/pairs/demo_rotated-retinanet.py',
+    '../_base_/distillers/kd_rnet.py',
+]
+model = dict(distiller=_base_.distiller)
+work_dir = 'work_dirs/demo_rotated/kd-rnet_rotated-retinanet'
