@@ -2,12 +2,14 @@
 
 from aerialkd.detectors.rotated.assigner import MaxIoUAssigner
 from aerialkd.detectors.rotated.overlaps import (
+    CandidatePairs,
     OverlappingPairs,
     RBboxOverlaps2D,
     overlapping_pairs,
 )
 
 __all__ = [
+    'CandidatePairs',
     'MaxIoUAssigner',
     'OverlappingPairs',
     'RBboxOverlaps2D',

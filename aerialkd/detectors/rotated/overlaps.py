@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +16,20 @@ from aerialkd.registry import TASK_UTILS
 _BLOCK = 2**22
 # mmcv's kernel lets sides meet that miss each other by 1e-5 of their length.
 _RELATIVE_SLACK, _SLACK = 1e-4, 1e-2
+
+
+class CandidatePairs(NamedTuple):
+    """Pairs of boxes that may overlap; all others do not.
+
+    Attributes:
+        first: index of the first box of each pair, (P,), rising.
+        second: index of the second box, (P,), rising within a first box.
+        bound: an IoU that the pair's does not exceed, (P,).
+    """
+
+    first: Tensor
+    second: Tensor
+    bound: Tensor
 
 
 class OverlappingPairs(NamedTuple):
@@ -89,6 +102,16 @@ class RBboxOverlaps2D:
         """The same without the matrix; see :func:`overlapping_pairs`."""
         return overlapping_pairs(bboxes1, bboxes2, mode)
 
+    def candidates(self, bboxes1: Any, bboxes2: Any) -> CandidatePairs:
+        """Pairs that may overlap, before anything exact; see :class:`CandidatePairs`.
+
+        For who needs the overlaps above a threshold only: computes those afterwards
+        with ``is_aligned=True``.
+        """
+        boxes1, boxes2 = _checked(bboxes1, 'iou'), _checked(bboxes2, 'iou')
+        first, second = _candidates(boxes1, boxes2)
+        return CandidatePairs(first, second, _bound(boxes1[first], boxes2[second]))
+
     def __repr__(self) -> str:
         return f'{type(self).__name__}()'
 
@@ -117,26 +140,37 @@ def overlapping_pairs(
         [0, 1]
     """
     boxes1, boxes2 = _checked(bboxes1, mode), _checked(bboxes2, mode)
-    blocks = list(_candidates(boxes1, boxes2))
-    first, second = (torch.cat(column) for column in zip(*blocks, strict=True))
+    first, second = _candidates(boxes1, boxes2)
     return OverlappingPairs(first, second, _exact(boxes1[first], boxes2[second], mode))
 
 
-def _candidates(boxes1: Tensor, boxes2: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pairs whose circumscribed boxes meet, found block by block."""
+def _candidates(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, Tensor]:
+    """Pairs whose circumscribed boxes meet, found block by block, (P,) each."""
     low1, high1 = _circumscribed(boxes1)
     low2, high2 = _circumscribed(boxes2)
     rows = max(1, _BLOCK // max(1, len(boxes2)))
+    blocks = []
     for start in range(0, max(1, len(boxes1)), rows):
         part = slice(start, start + rows)
-        meet = torch.ones(
-            len(boxes1[part]), len(boxes2), dtype=torch.bool, device=boxes1.device
-        )
-        for axis in (0, 1):
-            meet &= low1[part, None, axis] <= high2[None, :, axis]
-            meet &= high1[part, None, axis] >= low2[None, :, axis]
+        meet = low1[part, None, 0] <= high2[None, :, 0]
+        meet &= high1[part, None, 0] >= low2[None, :, 0]
+        meet &= low1[part, None, 1] <= high2[None, :, 1]
+        meet &= high1[part, None, 1] >= low2[None, :, 1]
         first, second = meet.nonzero(as_tuple=True)
-        yield first + start, second
+        blocks.append((first + start, second))
+    first, second = (torch.cat(column) for column in zip(*blocks, strict=True))
+    return first, second
+
+
+def _bound(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    """An IoU that pairs of boxes do not exceed, (P,)."""
+    low1, high1 = _circumscribed(boxes1)
+    low2, high2 = _circumscribed(boxes2)
+    shared = (torch.minimum(high1, high2) - torch.maximum(low1, low2)).prod(1)
+    area1, area2 = boxes1[:, 2:4].prod(1), boxes2[:, 2:4].prod(1)
+    most = torch.minimum(shared, torch.minimum(area1, area2))
+    # Above by what the kernel may round.
+    return most / (area1 + area2 - most) * (1 + _RELATIVE_SLACK) + _RELATIVE_SLACK
 
 
 def _circumscribed(boxes: Tensor) -> tuple[Tensor, Tensor]:

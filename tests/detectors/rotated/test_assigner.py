@@ -99,12 +99,23 @@ def test_other_calculators_take_the_matrix():
     assert result.gt_inds.tolist() == [1, -1]
 
 
-def test_the_matrix_is_never_built(monkeypatch):
-    monkeypatch.setattr(
-        rotated.RBboxOverlaps2D, '__call__', lambda *_: pytest.fail('dense overlaps')
-    )
-    ours, _ = both('strict')
-    result = ours.assign(
-        InstanceData(priors=priors(64)), instances(random_boxes(5)), None
-    )
-    assert len(result.gt_inds) == len(priors(64))
+def test_computes_what_can_decide_something_alone(monkeypatch):
+    """Neither a matrix, nor the exact overlap of a small object and a large prior."""
+    computed = []
+    calculate = rotated.RBboxOverlaps2D.__call__
+
+    def counted(self, boxes, anchors, mode='iou', is_aligned=False):
+        assert is_aligned
+        computed.append(len(boxes))
+        return calculate(self, boxes, anchors, mode, is_aligned)
+
+    monkeypatch.setattr(rotated.RBboxOverlaps2D, '__call__', counted)
+    ours, dense = both('rotated_retinanet')
+    anchors, boxes = priors(128), random_boxes(20, 128, (20.0, 60.0))
+    result = ours.assign(InstanceData(priors=anchors), instances(boxes))
+    pairs = rotated.overlapping_pairs(boxes, anchors)
+    assert 0 < sum(computed) < 0.5 * len(pairs.first)
+    monkeypatch.undo()
+    expected = dense.assign(InstanceData(priors=anchors), instances(boxes))
+    assert torch.equal(result.gt_inds, expected.gt_inds)
+    assert torch.equal(result.max_overlaps, expected.max_overlaps)

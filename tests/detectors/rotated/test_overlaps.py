@@ -131,12 +131,29 @@ def test_refuses_what_it_cannot_compare():
 def test_ten_times_faster_than_mmrotate():
     """50 000 priors and 60 objects; mmrotate is timed on a twentieth of the priors."""
     anchors, boxes = priors(512), random_boxes(60, 512, (8.0, 64.0))
-    start = time.perf_counter()
-    RBboxOverlaps2D()(boxes, anchors)
-    middle = time.perf_counter()
-    Dense()(boxes, anchors[::20])
-    end = time.perf_counter()
-    assert 20 * (end - middle) > 10 * (middle - start)
+
+    def seconds(calculator, anchors):
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            calculator(boxes, anchors)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    assert 20 * seconds(Dense(), anchors[::20]) > 10 * seconds(
+        RBboxOverlaps2D(), anchors
+    )
+
+
+@pytest.mark.parametrize('first', KINDS)
+@pytest.mark.parametrize('second', KINDS)
+def test_no_overlap_exceeds_its_bound(first, second):
+    one, other = first(60), second(80)
+    pairs = RBboxOverlaps2D().candidates(one, other)
+    exact = overlapping_pairs(one, other)
+    assert torch.equal(pairs.first, exact.first)
+    assert torch.equal(pairs.second, exact.second)
+    assert (exact.overlaps <= pairs.bound).all()
 
 
 def test_memory_follows_the_pairs(monkeypatch):
