@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from aerialkd.errors import ShapeError
-from aerialkd.losses.functional import efficient_iou_loss
+from aerialkd.errors import ConfigError, ShapeError
+from aerialkd.losses.functional import efficient_iou_loss, soft_smooth_l1
 
 
 def oracle(a, b):
@@ -90,3 +90,45 @@ def test_half_precision_and_no_boxes():
 def test_rotated_boxes_are_refused():
     with pytest.raises(ShapeError, match=r'got \(2, 5\), expected \(n, 4\)'):
         efficient_iou_loss(torch.zeros(2, 5), torch.zeros(2, 5))
+
+
+class TestSoftSmoothL1:
+    def test_worked_example(self):
+        s, t = torch.zeros(1, 4), torch.tensor([[0.5, -2.0, 10.0, -30.0]])
+        # tau 10: quadratic up to 10, then 10**2 * (3 - 1/2).
+        assert soft_smooth_l1(s, t, 10.0).tolist() == [[0.125, 2.0, 50.0, 250.0]]
+        # As printed: quadratic up to 1.
+        assert soft_smooth_l1(s, t, None).tolist() == [[0.125, 1.5, 9.5, 29.5]]
+
+    @pytest.mark.parametrize('tau', [None, 1.0, 10.0])
+    def test_matches_the_formula(self, tau):
+        s, t = (20 * torch.randn(50, 5, dtype=torch.float64) for _ in ['s', 't'])
+        scale = tau or 1.0
+        x = np.abs(t.numpy() - s.numpy()) / scale
+        expected = scale**2 * np.where(x <= 1, x**2 / 2, x - 0.5)
+        np.testing.assert_allclose(soft_smooth_l1(s, t, tau), expected, rtol=1e-12)
+
+    def test_gradient_is_the_difference_up_to_tau(self):
+        s = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
+        t = torch.tensor([[4.0, -4.0, 40.0]], dtype=torch.float64)
+        soft_smooth_l1(s, t, 10.0).sum().backward()
+        assert s.grad.tolist() == [[-4.0, 4.0, -10.0]]
+        assert gradcheck(lambda s: soft_smooth_l1(s, t, 3.0), (s,))
+
+    def test_zero_at_identity_none_for_the_teacher_and_nothing(self):
+        s, t = (torch.randn(3, 5, requires_grad=True) for _ in ['s', 't'])
+        assert soft_smooth_l1(s, s.clone()).abs().max() == 0
+        soft_smooth_l1(s, t).sum().backward()
+        assert t.grad is None
+        assert soft_smooth_l1(torch.zeros(0, 5), torch.zeros(0, 5)).shape == (0, 5)
+
+    def test_half_precision_is_raised(self):
+        # tau**2 * x would exceed what half precision holds.
+        loss = soft_smooth_l1(torch.zeros(1, 1).half(), torch.full((1, 1), 9e3).half())
+        assert loss.item() == pytest.approx(100 * (9e3 / 10 - 0.5), rel=1e-3)
+
+    def test_refuses_mistakes(self):
+        with pytest.raises(ShapeError, match='must have the same shape'):
+            soft_smooth_l1(torch.zeros(2, 4), torch.zeros(2, 5))
+        with pytest.raises(ConfigError, match=r'tau: got -1\.0'):
+            soft_smooth_l1(torch.zeros(2, 4), torch.zeros(2, 4), -1.0)
