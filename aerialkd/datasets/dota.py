@@ -38,8 +38,8 @@ class DOTADataset(RotatedDataset):
     """DOTA (Xia et al. 2018, Ding et al. 2021): rotated boxes in satellite images.
 
     =======  =================================================================
-    content  scenes of Google Earth, GF-2, JL-1 and aerial cameras; 800 to 4000
-             pixels wide (2.0: up to 29200). 1.0 and 1.5: 1411 images to train, 458
+    content  scenes of Google Earth, GF-2, JL-1 and aerial cameras, 800 to 4000
+             pixels wide, in 2.0 larger ones too. 1.0 and 1.5: 1411 images to train, 458
              to validate, 937 to test; 2.0: 11268 in all
     objects  1.0: 15 classes, 188282 objects; 1.5: the same images with those below
              10 pixels and container-crane, 403318; 2.0: 18 classes with airport and

@@ -1,4 +1,4 @@
-"""Text files with one object a line, and the numbers in them."""
+"""Text files of annotations, and the numbers in them."""
 
 from __future__ import annotations
 
@@ -13,21 +13,29 @@ from aerialkd.errors import AnnotationError
 _NUMBER = re.compile(r'[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?', re.ASCII)
 
 
+def read_text(file: Path) -> str:
+    """A text file in UTF-8, without a byte order mark.
+
+    Raises:
+        AnnotationError: if it is no text.
+    """
+    try:
+        # A byte order mark, as Windows editors write it, is no part of the first field.
+        return file.read_text(encoding='utf-8-sig')
+    except (OSError, UnicodeDecodeError) as error:
+        raise AnnotationError(
+            f'{file}: no readable text file: got {error}, expected UTF-8; restore it.'
+        ) from error
+
+
 def read_lines(file: Path) -> Iterator[tuple[str, str]]:
     """Lines of a text file that are not blank, each with its ``file:line``.
 
     Raises:
         AnnotationError: if the file is no text.
     """
-    try:
-        # A byte order mark, as Windows editors write it, is no part of the first field.
-        text = file.read_text(encoding='utf-8-sig')
-    except (OSError, UnicodeDecodeError) as error:
-        raise AnnotationError(
-            f'{file}: no readable text file: got {error}, expected UTF-8; restore it.'
-        ) from error
     # Not splitlines(): it also ends lines at form feeds, which no editor counts.
-    for number, line in enumerate(text.split('\n'), start=1):
+    for number, line in enumerate(read_text(file).split('\n'), start=1):
         if line.strip():
             yield f'{file}:{number}', line
 
@@ -39,7 +47,7 @@ def finite_number(
 
     Args:
         field: decimal digits, with white space around them or without.
-        what: place and name of the field, for the message.
+        what: what the message says before 'no finite number': place and field.
         repair: the message's last words.
 
     Raises:
@@ -49,7 +57,7 @@ def finite_number(
     value = float(text) if _NUMBER.fullmatch(text) else math.nan
     if not math.isfinite(value):
         raise AnnotationError(
-            f'{what} is no finite number: got {text[:40]!r}, expected decimal digits; '
+            f'{what} no finite number: got {text[:40]!r}, expected decimal digits; '
             f'{repair}.'
         )
     return value

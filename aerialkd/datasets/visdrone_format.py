@@ -76,7 +76,7 @@ def parse_line(text: str, where: str, image_size: tuple[int, int]) -> VisDroneBo
             f'{len(FIELDS)} ({",".join(FIELDS)}); correct or delete the line.'
         )
     x, y, width, height, *rest = (
-        finite_number(field, f'{where}: {name}')
+        finite_number(field, f'{where}: {name} is')
         for field, name in zip(fields, FIELDS, strict=True)
     )
     score, category, truncation, occlusion = (
