@@ -72,17 +72,19 @@ class DOTADataset(RotatedDataset):
     DEFAULT_PREFIX = {'img_path': 'images', 'ann_path': 'labelTxt'}
 
     def __init__(self, *args: Any, version: str = '1.0', **kwargs: Any) -> None:
+        self.version = version
+        super().__init__(*args, **kwargs)
+
+    @classmethod
+    def known_metainfo(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Classes of the version, and their colours."""
+        version = options.get('version', '1.0')
         if version not in CLASSES:
             raise ConfigError(
                 f'version: got {version!r}, expected one of '
                 f'{", ".join(map(repr, CLASSES))}, as text.'
             )
-        self.version = version
-        super().__init__(*args, **kwargs)
-
-    def known_metainfo(self) -> Mapping[str, Any]:
-        """Classes of the version, and their colours."""
-        classes = CLASSES[self.version]
+        classes = CLASSES[version]
         return {'classes': classes, 'palette': list(PALETTE[: len(classes)])}
 
     def read_instances(

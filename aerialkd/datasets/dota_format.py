@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aerialkd.datasets.corners import check_corners
-from aerialkd.datasets.text_fields import finite_number, read_lines
+from aerialkd.datasets.text_fields import finite_number, parse_each, read_lines
 from aerialkd.errors import AnnotationError
 
 _CLASSES_1_0 = (
@@ -119,16 +119,12 @@ def read_annotations(
     Raises:
         AnnotationError: if a line is bad, or the file is no text.
     """
-    boxes = []
     lines = itertools.dropwhile(lambda pair: _HEADER.match(pair[1]), read_lines(file))
-    for where, line in lines:
-        try:
-            boxes.append(parse_line(line, where, image_size, classes))
-        except AnnotationError as error:
-            if problems is None:
-                raise
-            problems.append(str(error))
-    return boxes
+    return parse_each(
+        lambda line, where: parse_line(line, where, image_size, classes),
+        lines,
+        problems,
+    )
 
 
 def format_line(box: DotaBox) -> str:

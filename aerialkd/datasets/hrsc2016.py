@@ -74,10 +74,11 @@ class HRSC2016Dataset(RotatedDataset):
         self._names = {f'1000000{number}': name for number, name in names.items()}
         super().__init__(ann_file, *args, **kwargs)
 
-    def known_metainfo(self) -> Mapping[str, Any]:
+    @classmethod
+    def known_metainfo(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """One class, or those of ``mmrotate.HRSCDataset``."""
-        if not self.classwise:
-            return self.METAINFO
+        if not options.get('classwise'):
+            return cls.METAINFO
         return {key: HRSCDataset.METAINFO[key] for key in ('classes', 'palette')}
 
     def check_ann_file(self, ann_file: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from aerialkd.datasets.corners import check_corners
-from aerialkd.datasets.text_fields import finite_number, read_text
+from aerialkd.datasets.text_fields import finite_number, parse_each, read_text
 from aerialkd.errors import AnnotationError
 
 ROOT = 'HRSC_Image'
@@ -90,16 +90,12 @@ def read_objects(
                 'image; restore the image or the file that belongs to it.'
             )
     _child(root, OBJECTS, f'{file}: ')
-    objects = []
-    for index, element in enumerate(root.findall(f'{OBJECTS}/{OBJECT}'), start=1):
-        where = f'{file}: {OBJECTS}/{OBJECT}[{index}]'
-        try:
-            objects.append(_object(element, where, image_size, class_ids))
-        except AnnotationError as error:
-            if problems is None:
-                raise
-            problems.append(str(error))
-    return objects
+    elements = root.findall(f'{OBJECTS}/{OBJECT}')
+    return parse_each(
+        lambda element, where: _object(element, where, image_size, class_ids),
+        [(f'{file}: {OBJECTS}/{OBJECT}[{i}]', e) for i, e in enumerate(elements, 1)],
+        problems,
+    )
 
 
 def _parse(file: Path) -> ElementTree.Element:
@@ -137,8 +133,9 @@ def _object(
     class_id = _text(element, 'Class_ID', prefix)
     if class_id not in class_ids:
         raise AnnotationError(
-            f'{prefix}Class_ID: unknown class: got {class_id[:40]!r}, expected '
-            f'{min(class_ids)} to {max(class_ids)}; correct or delete the object.'
+            f'{prefix}Class_ID: unknown class: got {class_id[:40]!r}, expected one '
+            f'of {len(class_ids)} from {min(class_ids)} to {max(class_ids)}; correct '
+            'or delete the object.'
         )
     flags = [_flag(element, tag, prefix) for tag in ('truncated', 'difficult')]
     cx, cy = (_number(element, f'mbox_{name}', prefix) for name in ('cx', 'cy'))

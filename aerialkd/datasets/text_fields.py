@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from aerialkd.errors import AnnotationError
 
+Raw = TypeVar('Raw')
+Parsed = TypeVar('Parsed')
 # float() alone would also take '1_000' and digits of other scripts.
 _NUMBER = re.compile(r'[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?', re.ASCII)
 
@@ -38,6 +41,32 @@ def read_lines(file: Path) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(read_text(file).split('\n'), start=1):
         if line.strip():
             yield f'{file}:{number}', line
+
+
+def parse_each(
+    parse: Callable[[Raw, str], Parsed],
+    items: Iterable[tuple[str, Raw]],
+    problems: list[str] | None,
+) -> list[Parsed]:
+    """Parse the annotations of a file.
+
+    Args:
+        parse: takes an annotation and its place.
+        items: places and annotations.
+        problems: receives the messages of bad ones, which are then left out.
+
+    Raises:
+        AnnotationError: without ``problems``, at the first bad one.
+    """
+    parsed = []
+    for where, raw in items:
+        try:
+            parsed.append(parse(raw, where))
+        except AnnotationError as error:
+            if problems is None:
+                raise
+            problems.append(str(error))
+    return parsed
 
 
 def finite_number(
