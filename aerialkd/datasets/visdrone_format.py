@@ -7,11 +7,10 @@ does not evaluate.
 
 from __future__ import annotations
 
-import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from aerialkd.datasets.text_fields import finite_number, parse_each, read_lines
 from aerialkd.errors import AnnotationError
 
 CLASSES = (
@@ -28,8 +27,6 @@ CLASSES = (
 )
 IGNORED_REGION, OTHERS = 0, 11
 FIELDS = ('x', 'y', 'width', 'height', 'score', 'class', 'truncation', 'occlusion')
-# float() alone would also take '1_000' and digits of other scripts.
-_NUMBER = re.compile(r'[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?', re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,8 @@ def parse_line(text: str, where: str, image_size: tuple[int, int]) -> VisDroneBo
             f'{len(FIELDS)} ({",".join(FIELDS)}); correct or delete the line.'
         )
     x, y, width, height, *rest = (
-        _number(field, name, where) for field, name in zip(fields, FIELDS, strict=True)
+        finite_number(field, f'{where}: {name} is')
+        for field, name in zip(fields, FIELDS, strict=True)
     )
     score, category, truncation, occlusion = (
         _integer(value, name, where)
@@ -126,36 +124,11 @@ def read_annotations(
     Raises:
         AnnotationError: if a line is bad, or the file is no text.
     """
-    try:
-        # A byte order mark, as Windows editors write it, is no part of the first field.
-        text = file.read_text(encoding='utf-8-sig')
-    except (OSError, UnicodeDecodeError) as error:
-        raise AnnotationError(
-            f'{file}: no readable text file: got {error}, expected UTF-8; restore it.'
-        ) from error
-    boxes = []
-    # Not splitlines(): it also ends lines at form feeds, which no editor counts.
-    for number, line in enumerate(text.split('\n'), start=1):
-        if not line.strip():
-            continue
-        try:
-            boxes.append(parse_line(line, f'{file}:{number}', image_size))
-        except AnnotationError as error:
-            if problems is None:
-                raise
-            problems.append(str(error))
-    return boxes
-
-
-def _number(field: str, name: str, where: str) -> float:
-    text = field.strip()
-    value = float(text) if _NUMBER.fullmatch(text) else math.nan
-    if not math.isfinite(value):
-        raise AnnotationError(
-            f'{where}: {name} is no finite number: got {text[:40]!r}, expected decimal '
-            'digits; correct or delete the line.'
-        )
-    return value
+    return parse_each(
+        lambda line, where: parse_line(line, where, image_size),
+        read_lines(file),
+        problems,
+    )
 
 
 def _integer(value: float, name: str, where: str) -> int:

@@ -1,0 +1,150 @@
+"""The text format of DOTA annotations, one object a line.
+
+``x1 y1 x2 y2 x3 y3 x4 y4 class difficult`` in pixels, below two optional header lines
+``imagesource:...`` and ``gsd:...``. Difficult is 0, 1 (hard to see), or 2, which DOTA's
+tools write where a tile's border cuts off much of an object.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aerialkd.datasets.corners import check_corners
+from aerialkd.datasets.text_fields import finite_number, parse_each, read_lines
+from aerialkd.errors import AnnotationError
+
+_CLASSES_1_0 = (
+    'plane',
+    'baseball-diamond',
+    'bridge',
+    'ground-track-field',
+    'small-vehicle',
+    'large-vehicle',
+    'ship',
+    'tennis-court',
+    'basketball-court',
+    'storage-tank',
+    'soccer-ball-field',
+    'roundabout',
+    'harbor',
+    'swimming-pool',
+    'helicopter',
+)
+_CLASSES_1_5 = (*_CLASSES_1_0, 'container-crane')
+CLASSES: dict[str, tuple[str, ...]] = {
+    '1.0': _CLASSES_1_0,
+    '1.5': _CLASSES_1_5,
+    '2.0': (*_CLASSES_1_5, 'airport', 'helipad'),
+}
+COORDINATES = ('x1', 'y1', 'x2', 'y2', 'x3', 'y3', 'x4', 'y4')
+FIELDS = (*COORDINATES, 'class', 'difficult')
+DIFFICULTIES = ('0', '1', '2')
+_HEADER = re.compile(r'\s*(?:imagesource|gsd)\s*:', re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class DotaBox:
+    """One line of an annotation file.
+
+    The corners may come in any order, even one whose outline crosses itself: what is
+    learned and evaluated is the smallest rectangle around them.
+
+    Attributes:
+        corners: x1, y1 to x4, y4 in pixels as in the file; some may lie outside the
+            image.
+        name: the class.
+        difficult: 0, 1 or 2.
+    """
+
+    corners: tuple[float, ...]
+    name: str
+    difficult: int
+
+
+def parse_line(
+    text: str, where: str, image_size: tuple[int, int], classes: Sequence[str]
+) -> DotaBox:
+    """Parse one line of an annotation file.
+
+    Args:
+        text: the line, not a header.
+        where: ``file:line``, for messages.
+        image_size: (width, height) of the image in pixels.
+        classes: all that the data set's version has.
+
+    Raises:
+        AnnotationError: names file, line, what is wrong and what was expected.
+    """
+    fields = text.split()
+    if len(fields) != len(FIELDS):
+        raise AnnotationError(
+            f'{where}: wrong number of fields: got {len(fields)}, expected '
+            f'{len(FIELDS)} ({" ".join(FIELDS)}); correct or delete the line.'
+        )
+    corners = tuple(
+        finite_number(field, f'{where}: {name} is')
+        for field, name in zip(fields, COORDINATES, strict=False)
+    )
+    name, difficult = fields[len(COORDINATES) :]
+    if name not in classes:
+        raise AnnotationError(_unknown_class(name, where, classes))
+    if difficult not in DIFFICULTIES:
+        raise AnnotationError(
+            f'{where}: unknown difficult: got {difficult[:40]!r}, expected 0, 1 (hard '
+            'to see) or 2 (cut by a tile); correct the line.'
+        )
+    check_corners(corners, where, image_size)
+    return DotaBox(corners, name, int(difficult))
+
+
+def read_annotations(
+    file: Path,
+    image_size: tuple[int, int],
+    classes: Sequence[str],
+    problems: list[str] | None = None,
+) -> list[DotaBox]:
+    """Read an annotation file; an empty one is an image without objects.
+
+    Args:
+        file: the text file, with header lines or without.
+        image_size: (width, height) of the image in pixels.
+        classes: all that the data set's version has.
+        problems: receives the messages of bad lines, which are then left out; without
+            it the first bad line is an error.
+
+    Raises:
+        AnnotationError: if a line is bad, or the file is no text.
+    """
+    lines = itertools.dropwhile(lambda pair: _HEADER.match(pair[1]), read_lines(file))
+    return parse_each(
+        lambda line, where: parse_line(line, where, image_size, classes),
+        lines,
+        problems,
+    )
+
+
+def format_line(box: DotaBox) -> str:
+    r"""The line of a box, with its end; coordinates to four decimals.
+
+    >>> format_line(DotaBox((1.5, 0, 9, 0, 9, 4, 1.5, 4), 'ship', 0))
+    '1.5 0 9 0 9 4 1.5 4 ship 0\n'
+    """
+    # Adding 0 turns -0 into 0.
+    numbers = (f'{round(value, 4) + 0.0:.4f}' for value in box.corners)
+    texts = [number.rstrip('0').rstrip('.') for number in numbers]
+    return f'{" ".join(texts)} {box.name} {box.difficult}\n'
+
+
+def _unknown_class(name: str, where: str, classes: Sequence[str]) -> str:
+    versions = [version for version, names in CLASSES.items() if name in names]
+    repair = 'correct or delete the line'
+    if versions:
+        repair = f'DOTA has it since version {versions[0]}: set version={versions[0]!r}'
+    return (
+        f'{where}: unknown class: got {name[:40]!r}, expected one of '
+        f'{", ".join(classes)}; {repair}.'
+    )

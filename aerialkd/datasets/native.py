@@ -1,0 +1,227 @@
+"""What the readers of native layouts share: options, classes, pairs of files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmdet.datasets import BaseDetDataset
+from mmengine.logging import print_log
+
+from aerialkd.datasets.images import IMAGE_SUFFIXES, find_files, read_image_size
+from aerialkd.errors import AnnotationError, ConfigError
+
+
+class NativeDataset(BaseDetDataset):
+    """Base of data sets with a folder of images and one annotation file an image.
+
+    A data set states ``METAINFO``, ``DEFAULT_PREFIX`` and ``ANN_SUFFIX``, and has
+    :meth:`read_instances`.
+
+    Args:
+        ann_file: refused, unless a data set overrides :meth:`check_ann_file`.
+        metainfo: as for ``mmdet.BaseDetDataset``; ``classes`` selects some, labels
+            follow the order given, and what METAINFO has for each class follows them.
+        data_root: where ``data_prefix`` begins.
+        data_prefix: folders of images and annotations, ``img_path`` and ``ann_path``;
+            with ``test_mode`` the second may be absent.
+        bad_annotations: ``'error'`` stops at the first bad one, ``'skip'`` leaves bad
+            ones out, counts them in ``num_bad_annotations`` and logs the first.
+        kwargs: as for ``mmdet.BaseDetDataset``. ``filter_cfg``, in training, may have
+            ``filter_empty_gt`` and ``min_size`` (pixels).
+
+    Raises:
+        ConfigError: if a folder, class or option does not exist.
+        AnnotationError: if files do not pair, or one is bad.
+    """
+
+    DEFAULT_PREFIX: Mapping[str, str]
+    ANN_SUFFIX = '.txt'
+
+    def __init__(
+        self,
+        ann_file: str = '',
+        metainfo: Mapping | None = None,
+        data_root: str | Path | None = '',
+        data_prefix: Mapping[str, str] | None = None,
+        *,
+        bad_annotations: str = 'error',
+        **kwargs: Any,
+    ) -> None:
+        prefix = dict(data_prefix or self.DEFAULT_PREFIX)
+        self._check_options(prefix, bad_annotations, kwargs)
+        self.check_ann_file(ann_file)
+        self.bad_annotations = bad_annotations
+        self.num_bad_annotations = 0
+        super().__init__(
+            ann_file,
+            metainfo=_choose_classes(self.known_metainfo(vars(self)), metainfo or {}),
+            data_root=str(data_root) if isinstance(data_root, Path) else data_root,
+            data_prefix=prefix,
+            **kwargs,
+        )
+
+    @classmethod
+    def known_metainfo(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Metainfo of all classes that the data set has.
+
+        Args:
+            options: those of a config, or attributes of an instance.
+        """
+        return cls.METAINFO
+
+    def check_ann_file(self, ann_file: str) -> None:
+        """Refuse a file for all images."""
+        if ann_file:
+            raise ConfigError(
+                f'ann_file: got {ann_file!r}, expected none, as '
+                f'{type(self).__name__} has one annotation file an image; set '
+                "data_prefix['ann_path'] to their folder."
+            )
+
+    def read_instances(
+        self, file: Path, image_size: tuple[int, int], problems: list[str] | None
+    ) -> list[dict]:
+        """Instances of an image as mmdet expects them.
+
+        Args:
+            file: its annotations.
+            image_size: (width, height) of the image in pixels.
+            problems: receives the messages of bad annotations, which are then left
+                out; without it the first one is an error.
+        """
+        raise NotImplementedError
+
+    def load_data_list(self) -> list[dict]:
+        """Read every image's size and annotations."""
+        problems: list[str] | None = [] if self.bad_annotations == 'skip' else None
+        data_list = []
+        for image, file in self.find_pairs():
+            size = read_image_size(image)
+            data_list.append(
+                {
+                    'img_id': image.stem,
+                    'file_name': image.name,
+                    'img_path': str(image),
+                    'width': size[0],
+                    'height': size[1],
+                    'instances': self.read_instances(file, size, problems)
+                    if file
+                    else [],
+                }
+            )
+        self._report(problems or [])
+        return data_list
+
+    def find_pairs(self) -> list[tuple[Path, Path | None]]:
+        """Images and their annotation files, in the order of the images' names."""
+        images, annotations = self.find_files()
+        if annotations is None:
+            return [(image, None) for image in images.values()]
+        self._check_pairs(set(images), set(annotations))
+        return [(image, annotations[stem]) for stem, image in images.items()]
+
+    def find_files(self) -> tuple[dict[str, Path], dict[str, Path] | None]:
+        """Images and annotations by stem; None for annotations that are not wanted."""
+        images = find_files(self.data_prefix['img_path'], IMAGE_SUFFIXES)
+        if 'ann_path' not in self.data_prefix:
+            return images, None
+        suffixes = frozenset({self.ANN_SUFFIX})
+        return images, find_files(self.data_prefix['ann_path'], suffixes)
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Labels of an image's objects; ignored ones are none."""
+        return _object_labels(self.get_data_info(idx))
+
+    def filter_data(self) -> list[dict]:
+        """Apply ``filter_cfg``: ``filter_empty_gt`` and ``min_size``."""
+        if self.test_mode or not self.filter_cfg:
+            return self.data_list
+        needs_object = self.filter_cfg.get('filter_empty_gt', False)
+        min_size = self.filter_cfg.get('min_size', 0)
+        kept = [
+            data
+            for data in self.data_list
+            if min(data['width'], data['height']) >= min_size
+            and (not needs_object or _object_labels(data))
+        ]
+        if not kept:
+            raise ConfigError(
+                f'filter_cfg: got {self.filter_cfg}, which leaves none of the '
+                f'{len(self.data_list)} images in {self.data_prefix["img_path"]}; '
+                'loosen it or choose other metainfo.classes.'
+            )
+        return kept
+
+    def _check_pairs(self, images: set[str], annotations: set[str]) -> None:
+        if images == annotations and images:
+            return
+        without = sorted(images - annotations)
+        orphans = sorted(annotations - images)
+        raise AnnotationError(
+            f'{self.data_prefix["img_path"]}: images and annotations do not pair: got '
+            f'{len(images)} images and {len(annotations)} annotation files, expected '
+            f'one file an image; {len(without)} images have none (first: '
+            f'{_first(without)}), {len(orphans)} files have no image (first: '
+            f'{_first(orphans)}); add or remove them (an image without objects needs '
+            'an empty file).'
+        )
+
+    def _report(self, problems: list[str]) -> None:
+        self.num_bad_annotations = len(problems)
+        if problems:
+            print_log(
+                f'{len(problems)} bad annotations of {self.data_prefix["ann_path"]} '
+                f'were left out, first: {" ".join(problems[:3])}',
+                logger='current',
+                level=logging.WARNING,
+            )
+
+    def _check_options(
+        self, prefix: Mapping[str, str], bad_annotations: str, kwargs: Mapping[str, Any]
+    ) -> None:
+        if bad_annotations not in ('error', 'skip'):
+            raise ConfigError(
+                f"bad_annotations: got {bad_annotations!r}, expected 'error' or 'skip'."
+            )
+        expected = {'img_path'} if kwargs.get('test_mode') else {'img_path', 'ann_path'}
+        if not expected <= set(prefix) <= {'img_path', 'ann_path'}:
+            example = ', '.join(f'{k}={v!r}' for k, v in self.DEFAULT_PREFIX.items())
+            raise ConfigError(
+                f'data_prefix: got the keys {sorted(prefix)}, expected img_path and '
+                f'ann_path; for example dict({example}).'
+            )
+        unknown = set(kwargs.get('filter_cfg') or {}) - {'filter_empty_gt', 'min_size'}
+        if unknown:
+            raise ConfigError(
+                f'filter_cfg: got the keys {sorted(unknown)}, expected filter_empty_gt '
+                'or min_size; remove the others.'
+            )
+
+
+def _choose_classes(known: Mapping[str, Any], metainfo: Mapping) -> dict[str, Any]:
+    """Metainfo of the chosen classes; what is known for each class follows them."""
+    classes = known['classes']
+    chosen = metainfo.get('classes', classes)
+    names = tuple(chosen)
+    if not names or len(set(names)) < len(names) or not set(names) <= set(classes):
+        raise ConfigError(
+            f'metainfo.classes: got {chosen!r}, expected a tuple of different names '
+            f'out of {", ".join(classes)}; correct it (one class: {classes[:1]!r}).'
+        )
+    indices = [classes.index(name) for name in names]
+    follow = {
+        key: type(values)(values[index] for index in indices)
+        for key, values in known.items()
+    }
+    return {**follow, **metainfo}
+
+
+def _object_labels(data: Mapping[str, Any]) -> list[int]:
+    return [i['bbox_label'] for i in data['instances'] if not i['ignore_flag']]
+
+
+def _first(names: Sequence[str]) -> str:
+    return ', '.join(names[:3]) or '-'
