@@ -38,8 +38,8 @@ class DOTADataset(RotatedDataset):
     """DOTA (Xia et al. 2018, Ding et al. 2021): rotated boxes in satellite images.
 
     =======  =================================================================
-    content  scenes of Google Earth, GF-2, JL-1 and aerial cameras; 800 to 4000
-             pixels wide (2.0: up to 29200). 1.0 and 1.5: 1411 images to train, 458
+    content  scenes of Google Earth, GF-2, JL-1 and aerial cameras, 800 to 4000
+             pixels wide, in 2.0 larger ones too. 1.0 and 1.5: 1411 images to train, 458
              to validate, 937 to test; 2.0: 11268 in all
     objects  1.0: 15 classes, 188282 objects; 1.5: the same images with those below
              10 pixels and container-crane, 403318; 2.0: 18 classes with airport and
@@ -72,17 +72,19 @@ class DOTADataset(RotatedDataset):
     DEFAULT_PREFIX = {'img_path': 'images', 'ann_path': 'labelTxt'}
 
     def __init__(self, *args: Any, version: str = '1.0', **kwargs: Any) -> None:
+        self.version = version
+        super().__init__(*args, **kwargs)
+
+    @classmethod
+    def known_metainfo(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Classes of the version, and their colours."""
+        version = options.get('version', '1.0')
         if version not in CLASSES:
             raise ConfigError(
                 f'version: got {version!r}, expected one of '
                 f'{", ".join(map(repr, CLASSES))}, as text.'
             )
-        self.version = version
-        super().__init__(*args, **kwargs)
-
-    def known_metainfo(self) -> Mapping[str, Any]:
-        """Classes of the version, and their colours."""
-        classes = CLASSES[self.version]
+        classes = CLASSES[version]
         return {'classes': classes, 'palette': list(PALETTE[: len(classes)])}
 
     def read_instances(

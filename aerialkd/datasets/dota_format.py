@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aerialkd.datasets.text_fields import finite_number, read_lines
+from aerialkd.datasets.corners import check_corners
+from aerialkd.datasets.text_fields import finite_number, parse_each, read_lines
 from aerialkd.errors import AnnotationError
 
 _CLASSES_1_0 = (
@@ -43,10 +44,6 @@ COORDINATES = ('x1', 'y1', 'x2', 'y2', 'x3', 'y3', 'x4', 'y4')
 FIELDS = (*COORDINATES, 'class', 'difficult')
 DIFFICULTIES = ('0', '1', '2')
 _HEADER = re.compile(r'\s*(?:imagesource|gsd)\s*:', re.IGNORECASE)
-_FARTHEST = 1e7  # pixels; beyond, float32 does not hold whole pixels
-_THINNEST = 1e-3  # square pixels of the largest triangle of corners
-
-Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ def parse_line(
             f'{len(FIELDS)} ({" ".join(FIELDS)}); correct or delete the line.'
         )
     corners = tuple(
-        finite_number(field, f'{where}: {name}')
+        finite_number(field, f'{where}: {name} is')
         for field, name in zip(fields, COORDINATES, strict=False)
     )
     name, difficult = fields[len(COORDINATES) :]
@@ -122,16 +119,12 @@ def read_annotations(
     Raises:
         AnnotationError: if a line is bad, or the file is no text.
     """
-    boxes = []
     lines = itertools.dropwhile(lambda pair: _HEADER.match(pair[1]), read_lines(file))
-    for where, line in lines:
-        try:
-            boxes.append(parse_line(line, where, image_size, classes))
-        except AnnotationError as error:
-            if problems is None:
-                raise
-            problems.append(str(error))
-    return boxes
+    return parse_each(
+        lambda line, where: parse_line(line, where, image_size, classes),
+        lines,
+        problems,
+    )
 
 
 def format_line(box: DotaBox) -> str:
@@ -144,68 +137,6 @@ def format_line(box: DotaBox) -> str:
     numbers = (f'{round(value, 4) + 0.0:.4f}' for value in box.corners)
     texts = [number.rstrip('0').rstrip('.') for number in numbers]
     return f'{" ".join(texts)} {box.name} {box.difficult}\n'
-
-
-def check_corners(
-    corners: Sequence[float], where: str, image_size: tuple[int, int]
-) -> None:
-    """Check that four corners enclose an area, a part of it within the image.
-
-    Their order does not matter.
-
-    Args:
-        corners: x1, y1 to x4, y4 in pixels.
-        where: of the box, for messages.
-        image_size: (width, height) of the image in pixels.
-
-    Raises:
-        AnnotationError: names the place, what is wrong and what was expected.
-    """
-    points = list(zip(corners[::2], corners[1::2], strict=True))
-    shown = ' '.join(f'{value:g}' for value in corners)
-    if max(map(abs, corners)) > _FARTHEST:
-        raise AnnotationError(
-            f'{where}: no coordinates of pixels: got {shown}, expected at most '
-            f'{_FARTHEST:g}; correct or delete it.'
-        )
-    triangles = (_doubled_area(*three) for three in itertools.combinations(points, 3))
-    if max(triangles) / 2 < _THINNEST:
-        raise AnnotationError(
-            f'{where}: zero area: got {shown}, expected corners that do not lie on one '
-            'line; correct or delete it.'
-        )
-    if not _overlaps(points, image_size):
-        raise AnnotationError(
-            f'{where}: box outside the image: got {shown}, expected a part of it in '
-            f'{image_size[0]}x{image_size[1]} pixels; correct or delete it.'
-        )
-
-
-def _doubled_area(a: Point, b: Point, c: Point) -> float:
-    return abs((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
-
-
-def _overlaps(points: Sequence[Point], image_size: tuple[int, int]) -> bool:
-    """Whether the hull of the points and the image share more than a border.
-
-    Two convex shapes do unless they lie on different sides of a line along an edge of
-    either; the edges of the hull are among the lines through two points.
-    """
-    width, height = image_size
-    if any(0 < x < width and 0 < y < height for x, y in points):
-        return True
-    normals = [(1.0, 0.0), (0.0, 1.0)]
-    normals += [
-        (a[1] - b[1], b[0] - a[0]) for a, b in itertools.combinations(points, 2)
-    ]
-    image = [(0, 0), (width, 0), (width, height), (0, height)]
-    for nx, ny in normals:
-        ours = [x * nx + y * ny for x, y in points]
-        theirs = [x * nx + y * ny for x, y in image]
-        # Two points at the same place have no line through them.
-        if (nx or ny) and (max(ours) <= min(theirs) or max(theirs) <= min(ours)):
-            return False
-    return True
 
 
 def _unknown_class(name: str, where: str, classes: Sequence[str]) -> str:

@@ -57,15 +57,20 @@ class NativeDataset(BaseDetDataset):
         self.num_bad_annotations = 0
         super().__init__(
             ann_file,
-            metainfo=_choose_classes(self.known_metainfo(), metainfo or {}),
+            metainfo=_choose_classes(self.known_metainfo(vars(self)), metainfo or {}),
             data_root=str(data_root) if isinstance(data_root, Path) else data_root,
             data_prefix=prefix,
             **kwargs,
         )
 
-    def known_metainfo(self) -> Mapping[str, Any]:
-        """Metainfo of all classes that the data set has."""
-        return self.METAINFO
+    @classmethod
+    def known_metainfo(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Metainfo of all classes that the data set has.
+
+        Args:
+            options: those of a config, or attributes of an instance.
+        """
+        return cls.METAINFO
 
     def check_ann_file(self, ann_file: str) -> None:
         """Refuse a file for all images."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from aerialkd.datasets.text_fields import finite_number, read_lines
+from aerialkd.datasets.text_fields import finite_number, parse_each, read_lines
 from aerialkd.errors import AnnotationError
 
 CLASSES = (
@@ -76,7 +76,7 @@ def parse_line(text: str, where: str, image_size: tuple[int, int]) -> VisDroneBo
             f'{len(FIELDS)} ({",".join(FIELDS)}); correct or delete the line.'
         )
     x, y, width, height, *rest = (
-        finite_number(field, f'{where}: {name}')
+        finite_number(field, f'{where}: {name} is')
         for field, name in zip(fields, FIELDS, strict=True)
     )
     score, category, truncation, occlusion = (
@@ -124,15 +124,11 @@ def read_annotations(
     Raises:
         AnnotationError: if a line is bad, or the file is no text.
     """
-    boxes = []
-    for where, line in read_lines(file):
-        try:
-            boxes.append(parse_line(line, where, image_size))
-        except AnnotationError as error:
-            if problems is None:
-                raise
-            problems.append(str(error))
-    return boxes
+    return parse_each(
+        lambda line, where: parse_line(line, where, image_size),
+        read_lines(file),
+        problems,
+    )
 
 
 def _integer(value: float, name: str, where: str) -> int:

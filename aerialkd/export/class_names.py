@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmdet.visualization.palette import get_palette
@@ -72,13 +72,21 @@ def dataset_metainfo(cfg: Config) -> dict[str, Any]:
             continue
         with DefaultScope.overwrite_default_scope(scope_of(cfg)):
             found = list(find_components(dataset['type'], [DATASETS]))
-        known = dict(getattr(found[0], 'METAINFO', {})) if found else {}
+        known = _known_metainfo(found[0], dataset) if found else {}
         stated = dict(dataset.get('metainfo') or {})
         if 'palette' not in stated and 'classes' in stated:  # may be a subset
             stated['palette'] = palette_for(stated['classes'], known)
         if (stated or known).get('classes'):
             return {**known, **stated}
     return {}
+
+
+def _known_metainfo(component: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a data set's class says of its classes, which may depend on its options."""
+    known_metainfo = getattr(component, 'known_metainfo', None)
+    if known_metainfo is not None:
+        return dict(known_metainfo(options))
+    return dict(getattr(component, 'METAINFO', {}))
 
 
 def palette_for(classes: Sequence[str], known: dict[str, Any]) -> list[tuple[int, ...]]:

@@ -42,8 +42,8 @@ def dota_annotation(scene: Scene) -> str:
     Of an object at the border the rectangle is that of the visible part, so that the
     sides stay along the object; its corners may lie a few pixels outside.
 
-    Without the header that some real files have (``imagesource:``, ``gsd:``), because
-    mmrotate's ``DOTADataset`` does not read it.
+    Without the header that some real files have (``imagesource:``, ``gsd:``): our
+    reader takes it, mmrotate's ``DOTADataset`` does not.
     """
     size = len(scene.image)
     lines = []

@@ -1,0 +1,145 @@
+"""HRSC2016 in its native layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmrotate.datasets import HRSCDataset
+
+from aerialkd.datasets.hrsc2016_format import read_objects
+from aerialkd.datasets.rotated import RotatedDataset
+from aerialkd.datasets.text_fields import read_lines
+from aerialkd.errors import AnnotationError, ConfigError
+from aerialkd.registry import DATASETS
+
+# Two numbers have no name, but are ships all the same.
+_NUMBERS = tuple(f'{number:02}' for number in range(1, 34))
+_NAMES = dict(
+    zip(
+        HRSCDataset.METAINFO['classes_id'], HRSCDataset.METAINFO['classes'], strict=True
+    )
+)
+
+
+@DATASETS.register_module()
+class HRSC2016Dataset(RotatedDataset):
+    """HRSC2016 (Liu et al. 2017): rotated boxes of ships in harbours and at sea.
+
+    =======  =================================================================
+    content  1061 images of Google Earth, 300 to 1500 pixels wide; 436 to train, 181
+             to validate, 444 to test
+    objects  2976 ships; one class, or 31 types of ships
+    layout   ``FullDataSet/AllImages/*.bmp`` (any format),
+             ``FullDataSet/Annotations/*.xml``, and ``ImageSets/*.txt`` with the
+             names of a split's images
+    box      centre, length, width and angle, see
+             :mod:`aerialkd.datasets.hrsc2016_format`
+    terms    academic use
+    =======  =================================================================
+
+    Images without objects are legal. Boxes that reach over the border stay as they
+    are. Instances have four corners, so that DOTA's pipelines serve both.
+
+    Args:
+        ann_file: the list of images, one name without ending a line.
+        args: as for :class:`aerialkd.datasets.native.NativeDataset`.
+        classwise: whether the types of ships are told apart.
+        kwargs: as for :class:`aerialkd.datasets.native.NativeDataset`, and
+            ``ignore_difficult`` of :class:`aerialkd.datasets.rotated.RotatedDataset`.
+
+    Raises:
+        ConfigError: if a folder, list, class or option does not exist.
+        AnnotationError: if the list names an image twice, or one that is missing or
+            has no annotation file, an image is unreadable, or an annotation is bad.
+    """
+
+    METAINFO = {'classes': ('ship',), 'palette': [(220, 20, 60)]}
+    DEFAULT_PREFIX = {
+        'img_path': 'FullDataSet/AllImages',
+        'ann_path': 'FullDataSet/Annotations',
+    }
+    ANN_SUFFIX = '.xml'
+
+    def __init__(
+        self,
+        ann_file: str = 'ImageSets/trainval.txt',
+        *args: Any,
+        classwise: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        self.classwise = classwise
+        names = _NAMES if classwise else dict.fromkeys(_NUMBERS, 'ship')
+        self._names = {f'1000000{number}': name for number, name in names.items()}
+        super().__init__(ann_file, *args, **kwargs)
+
+    @classmethod
+    def known_metainfo(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """One class, or those of ``mmrotate.HRSCDataset``."""
+        if not options.get('classwise'):
+            return cls.METAINFO
+        return {key: HRSCDataset.METAINFO[key] for key in ('classes', 'palette')}
+
+    def check_ann_file(self, ann_file: str) -> None:
+        """Demand a list of images."""
+        if not ann_file:
+            raise ConfigError(
+                f'ann_file: got {ann_file!r}, expected the list of images, for example '
+                "'ImageSets/trainval.txt'."
+            )
+
+    def find_pairs(self) -> list[tuple[Path, Path | None]]:
+        """Images that the list names, in its order, and their annotation files."""
+        file = Path(self.ann_file)
+        if not file.is_file():
+            raise ConfigError(
+                f'ann_file: got {file}, expected a list of images there; correct '
+                'ann_file or data_root.'
+            )
+        images, annotations = self.find_files()
+        wheres: dict[str, str] = {}
+        for where, line in read_lines(file):
+            stem = line.strip()
+            if stem in wheres:
+                raise AnnotationError(
+                    f'{where}: listed twice: got {stem} here and at {wheres[stem]}, '
+                    'expected every image once; delete a line.'
+                )
+            wheres[stem] = where
+            self._check_listed(stem, where, images, annotations)
+        if not wheres:
+            raise AnnotationError(
+                f'{file}: empty list: got no line, expected a name of an image a line; '
+                'restore it.'
+            )
+        return [(images[s], annotations[s] if annotations else None) for s in wheres]
+
+    def read_instances(
+        self, file: Path, image_size: tuple[int, int], problems: list[str] | None
+    ) -> list[dict]:
+        """Ships of the chosen classes."""
+        ships = read_objects(file, image_size, self._names, problems)
+        return self.instances_of(
+            [
+                (ship.corners, self._names[ship.class_id], ship.difficult)
+                for ship in ships
+            ]
+        )
+
+    def _check_listed(
+        self,
+        stem: str,
+        where: str,
+        images: Mapping[str, Path],
+        annotations: Mapping[str, Path] | None,
+    ) -> None:
+        for what, key, files in (
+            ('image', 'img_path', images),
+            ('annotation file', 'ann_path', annotations),
+        ):
+            if files is not None and stem not in files:
+                raise AnnotationError(
+                    f'{where}: {what} is missing: got none for {stem[:40]!r}, expected '
+                    f'one in {self.data_prefix[key]}; add it or delete the line.'
+                )
