@@ -82,8 +82,8 @@ def common_measures(metrics: Mapping[str, float]) -> Measures:
     elif 'mAP50_11' in short:
         values = _rotated(metrics)
         note = (
-            'Rotated boxes, matched as DOTA does: mAP50 at IoU .5, AP75 at .75, mAP the '
-            'mean over .50:.95; areas under the curve, means over classes.'
+            'Rotated boxes, matched as DOTA does: mAP50 at IoU .5, AP75 at .75, mAP '
+            'over .50:.95; areas under the curve, means over classes.'
         )
         if len(values) > len(_ROTATED):
             note += ' (scenes): tiles merged, against the objects of whole scenes.'
