@@ -1,10 +1,12 @@
-"""Finding image files and reading their sizes without decoding them."""
+"""Finding image files; reading their sizes without decoding them, or all of them."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from aerialkd.errors import AnnotationError, ConfigError
 
@@ -52,17 +54,57 @@ def read_image_size(path: str | Path) -> tuple[int, int]:
     Raises:
         AnnotationError: if the file is not a readable image.
     """
+    with open_image(path) as image:
+        width, height = image.size
+        turned = _orientation(image) in _EXIF_QUARTER_TURNS
+    return (height, width) if turned else (width, height)
+
+
+def read_image(path: str | Path) -> Image.Image:
+    """A decoded image, upright as OpenCV, hence mmcv, decodes it.
+
+    Unlike OpenCV it does not pass over missing data: half a file is an error.
+
+    Raises:
+        AnnotationError: if the file is not a complete image of 8 bits a channel.
+    """
+    with open_image(path) as image:
+        if image.mode.startswith(('I', 'F')):
+            raise AnnotationError(
+                f'{path}: more than 8 bits a channel: got mode {image.mode}, expected '
+                'grey or RGB of 8 bits; convert it.'
+            )
+        image.load()
+        turned = _orientation(image) not in (None, 1)
+        return ImageOps.exif_transpose(image) if turned else image
+
+
+@contextlib.contextmanager
+def open_image(path: str | Path) -> Iterator[Image.Image]:
+    """An image of any size; nothing but its header is read before it is asked for.
+
+    Raises:
+        AnnotationError: if the file is not a readable image, also within the block.
+    """
+    # Pillow takes an aerial scene of 20000x20000 pixels for an attack.
+    most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with Image.open(path) as image:
-            width, height = image.size
-            turned = (
-                # Pillow decodes a whole PNG to look for EXIF data.
-                image.format in ('JPEG', 'MPO')
-                and image.getexif().get(_EXIF_ORIENTATION) in _EXIF_QUARTER_TURNS
-            )
+            yield image
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        if isinstance(error, AnnotationError):
+            raise
         raise AnnotationError(
             f'{path}: not a readable image: got {error}, expected a complete image '
             'file; replace it, or remove it together with its annotation.'
         ) from error
-    return (height, width) if turned else (width, height)
+    finally:
+        Image.MAX_IMAGE_PIXELS = most
+
+
+def _orientation(image: Image.Image) -> int | None:
+    # Pillow decodes a whole PNG to look for EXIF data.
+    if image.format not in ('JPEG', 'MPO'):
+        return None
+    orientation: int | None = image.getexif().get(_EXIF_ORIENTATION)
+    return orientation

@@ -18,7 +18,6 @@ from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.evaluator import BaseMetric
 from mmengine.runner import Runner
-from mmrotate.structures.bbox import qbox2rbox
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -28,6 +27,7 @@ from aerialkd.engine.evaluated_types import EvaluatedImage, EvaluatedRun
 from aerialkd.errors import ConfigError
 from aerialkd.evaluation import VisDroneMetric
 from aerialkd.evaluation.ground_truth import to_numpy
+from aerialkd.structures.corners import corners
 
 __all__ = ['EvaluatedImage', 'EvaluatedRun', 'cached_run', 'evaluated_run']
 
@@ -173,20 +173,14 @@ def _images(dataset: Any, collected: Sequence[dict]) -> tuple[EvaluatedImage, ..
 
 
 def _of_kind(boxes: Any, rotated: bool) -> NDArray[np.float64]:
-    """Boxes as (n, 5) with angles, or (n, 4) corners, whatever they are given as."""
+    """(n, 8) or (n, 4) corners, whatever the boxes are given as."""
     array = np.asarray(boxes, dtype=np.float64)
-    columns = array.shape[-1] if array.size else 0
-    if not columns:
-        return np.zeros((0, 5 if rotated else 4))
-    if columns == 8 and rotated:
-        return np.asarray(qbox2rbox(torch.from_numpy(array).float()), dtype=np.float64)
-    if columns == 8:
-        points = array.reshape(-1, 4, 2)
-        return np.concatenate([points.min(1), points.max(1)], axis=1)
-    if columns == 4 and rotated:
-        size, none = array[:, 2:] - array[:, :2], np.zeros((len(array), 1))
-        return np.concatenate([array[:, :2] + size / 2, size, none], axis=1)
-    return array
+    if not array.size:
+        return np.zeros((0, 8 if rotated else 4))
+    points = corners(array)
+    if rotated:
+        return points.reshape(-1, 8)
+    return np.concatenate([points.min(1), points.max(1)], axis=1)
 
 
 def _flops(model: Any, dataset: Any) -> tuple[tuple[int, int], int]:

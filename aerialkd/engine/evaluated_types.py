@@ -14,10 +14,10 @@ class EvaluatedImage:
     Attributes:
         path: of the image file.
         size: width and height.
-        gt_boxes: (g, 4) as x1 y1 x2 y2, or (g, 5) as centre, size, angle in radians.
+        gt_boxes: (g, 4) as x1 y1 x2 y2, or (g, 8) as the corners of rotated boxes.
         gt_labels: (g,).
         gt_ignored: (g,) bool; boxes that take no part.
-        boxes: (n, 4) or (n, 5), by falling score.
+        boxes: (n, 4) or (n, 8), by falling score.
         labels: (n,).
         scores: (n,).
     """
@@ -67,5 +67,5 @@ class EvaluatedRun:
 
     @property
     def rotated(self) -> bool:
-        """Whether the boxes have angles."""
-        return bool(self.images) and self.images[0].boxes.shape[1] == 5
+        """Whether the boxes are given by four corners."""
+        return bool(self.images) and self.images[0].boxes.shape[1] != 4

@@ -15,6 +15,11 @@ from aerialkd.errors import ConfigError
 from aerialkd.evaluation.coco_matching import CocoTables, ImageResult, coco_tables
 from aerialkd.evaluation.ground_truth import GroundTruth, ground_truth_of, to_numpy
 from aerialkd.evaluation.ignored_regions import in_ignored_regions
+from aerialkd.evaluation.metric_inputs import (
+    check_format_only,
+    check_labels,
+    class_names,
+)
 from aerialkd.evaluation.result_files import Detections, write_result_files
 from aerialkd.registry import METRICS
 
@@ -81,11 +86,7 @@ class VisDroneMetric(BaseMetric):
                 f'VisDroneMetric.max_dets: got {max_dets}, expected rising positive '
                 'numbers such as (100, 500).'
             )
-        if format_only and outfile_prefix is None:
-            raise ConfigError(
-                'VisDroneMetric.format_only: got no outfile_prefix, expected one to '
-                'write to; set it.'
-            )
+        check_format_only(self, format_only, outfile_prefix)
         self.max_dets = tuple(max_dets)
         self.classwise = classwise
         self.ignored_regions = ignored_regions
@@ -115,7 +116,7 @@ class VisDroneMetric(BaseMetric):
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Measures over all images; see the class."""
         detections, images = zip(*results, strict=True)
-        classes = self._classes()
+        classes = class_names(self)
         if self.outfile_prefix:
             ids = self.dataset_meta.get('category_ids', range(1, len(classes) + 1))
             write_result_files(self.outfile_prefix, detections, ids)
@@ -134,13 +135,7 @@ class VisDroneMetric(BaseMetric):
         scores = to_numpy(predictions['scores'])
         order = np.argsort(-scores, kind='stable')
         labels = to_numpy(predictions['labels'])[order]
-        num_classes = len(self._classes())
-        if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
-            raise ConfigError(
-                f'VisDroneMetric: got a detection of label {labels.max()}, expected '
-                f'0..{num_classes - 1}; set num_classes of the bbox_head to '
-                f'{num_classes}, the number of classes of the data set.'
-            )
+        check_labels(self, labels)
         return Detections(
             img_id=sample['img_id'],
             name=Path(sample.get('img_path', str(sample['img_id']))).stem,
@@ -170,7 +165,7 @@ class VisDroneMetric(BaseMetric):
     def _class_metrics(self, tables: CocoTables, max_dets: int) -> dict[str, float]:
         metrics: dict[str, float] = {}
         rows = [['class', f'AP@{max_dets}', f'AP50@{max_dets}']]
-        for label, name in enumerate(self._classes()):
+        for label, name in enumerate(class_names(self)):
             values = tables.of_class(label)
             metrics |= {f'{name}/{k}@{max_dets}': v for k, v in values.items()}
             rows.append(
@@ -178,13 +173,3 @@ class VisDroneMetric(BaseMetric):
             )
         MMLogger.get_current_instance().info('\n' + AsciiTable(rows).table)
         return metrics
-
-    def _classes(self) -> Sequence[str]:
-        if not self.dataset_meta or 'classes' not in self.dataset_meta:
-            raise ConfigError(
-                'VisDroneMetric: got no class names, expected dataset_meta["classes"]; '
-                'a data set gives them to its evaluator, otherwise set '
-                'metric.dataset_meta.'
-            )
-        classes: Sequence[str] = self.dataset_meta['classes']
-        return classes

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from aerialkd.datasets.made.layouts import LAYOUTS
+from aerialkd.datasets.manifests import is_complete, write_manifest, write_whole
 from aerialkd.errors import ConfigError
 
 MANIFEST = 'made.json'
@@ -55,9 +54,9 @@ def make_data(
         'seed': seed,
         'version': LAYOUTS[layout].version,
     }
-    if _is_complete(out, made):
+    if is_complete(out / MANIFEST, made):
         return out
-    _write_manifest(out, {**made, 'complete': False})
+    write_manifest(out / MANIFEST, made, complete=False)
     to_train = round(images * TRAINING_SHARE)
     splits = {'train': range(to_train), 'val': range(to_train, images)}
     bar = tqdm(
@@ -74,10 +73,10 @@ def make_data(
             continue
         scene = chosen.render(np.random.default_rng([seed, index]), size)
         for path, content in chosen.files(scene, split, index).items():
-            _write(out / path, content)
+            write_whole(out / path, content)
     for path, content in chosen.lists(splits).items():
-        _write(out / path, content)
-    _write_manifest(out, {**made, 'complete': True})
+        write_whole(out / path, content)
+    write_manifest(out / MANIFEST, made, complete=True)
     return out
 
 
@@ -93,37 +92,3 @@ def _check_arguments(layout: str, images: int, size: int, seed: int) -> None:
     ):
         if value < least:
             raise ConfigError(f'{name}: got {value}, expected at least {least}.')
-
-
-def _is_complete(out: Path, made: dict) -> bool:
-    """Whether ``out`` holds all of it.
-
-    Raises:
-        ConfigError: if it holds something else.
-    """
-    remedy = f'choose another --out, or remove the folder first: rm -r {out}'
-    manifest = out / MANIFEST
-    if not manifest.is_file():
-        if out.is_file() or (out.is_dir() and any(out.iterdir())):
-            raise ConfigError(f'{out}: got something that was not made here; {remedy}.')
-        return False
-    try:
-        found = json.loads(manifest.read_text())
-        complete = found.pop('complete')
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ConfigError(f'{manifest}: not a manifest ({error}); {remedy}.') from error
-    if found != made:
-        raise ConfigError(f'{out}: got images of {found}, expected {made}; {remedy}.')
-    return bool(complete)
-
-
-def _write_manifest(out: Path, content: dict) -> None:
-    _write(out / MANIFEST, (json.dumps(content, indent=2) + '\n').encode())
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.part')
-    part.write_bytes(content)
-    os.replace(part, path)

@@ -78,7 +78,6 @@ class BoxCharts:
         self.classes = first.classes
         self.counts = box_counts(counted_images(first), len(first.classes))
         self.rotated = first.rotated
-        self.measure = 'AP50' if first.rotated else 'AP'
 
     def sizes(self) -> Chart:
         """Bars by object size."""
@@ -88,7 +87,7 @@ class BoxCharts:
             self._bars(row, [_mean(t.precision[..., AREAS[k]]) for k in _SIZES])
             for row, t in zip(self.rows, self.tables, strict=True)
         ]
-        title = f'{self.measure} by object size'
+        title = 'AP by object size'
         return bar_chart(title, names, series, 'percent', f'{self.prefix}-sizes')
 
     def by_class(self) -> Chart:
@@ -99,7 +98,7 @@ class BoxCharts:
             self._bars(row, [_mean(t.precision[:, :, k, 0]) for k in order])
             for row, t in zip(self.rows, self.tables, strict=True)
         ]
-        title = f'{self.measure} by class'
+        title = 'AP by class'
         return bar_chart(title, names, series, 'percent', f'{self.prefix}-classes')
 
     def curves(self) -> list[Chart]:

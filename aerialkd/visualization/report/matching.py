@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-from mmcv.ops import box_iou_rotated
+import shapely
 from mmdet.evaluation.functional import bbox_overlaps
 from numpy.typing import NDArray
 
@@ -20,6 +19,18 @@ from aerialkd.evaluation.coco_matching import (
     coco_tables,
 )
 from aerialkd.evaluation.ignored_regions import in_ignored_regions
+from aerialkd.evaluation.rotated_matching import (
+    IOUS,
+    NOT_COUNTED,
+    RIGHT,
+    WRONG,
+    Matches,
+    curve,
+    joined,
+    match_image,
+    polygons,
+    precision_at,
+)
 
 IOU = 0.5
 RECALLS = np.linspace(0, 1, 101)
@@ -69,7 +80,7 @@ def counted_images(run: EvaluatedRun) -> list[EvaluatedImage]:
 def tables_of(run: EvaluatedRun) -> CocoTables:
     """Precision over IoU thresholds, recalls, classes and areas.
 
-    Horizontal boxes: COCO's matching, ten thresholds. Rotated ones: IoU .5 alone.
+    Horizontal boxes: COCO's matching. Rotated ones: DOTA's.
     """
     images = counted_images(run)
     if run.rotated:
@@ -122,6 +133,9 @@ def outcome(image: EvaluatedImage, threshold: float) -> Outcome:
 def match(image: EvaluatedImage) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Match by falling score, each to the free object of its class that it covers best.
 
+    Rotated boxes are matched as DOTA does, see
+    :class:`~aerialkd.evaluation.rotated_matching.Matches`.
+
     Returns:
         For each detection 1 (an object), 0 (nothing) or -1 (an ignored box), (n,);
         for each ground-truth box whether it was taken, (g,).
@@ -129,6 +143,11 @@ def match(image: EvaluatedImage) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     state = np.zeros(len(image.boxes), np.int64)
     taken = np.zeros(len(image.gt_boxes), bool)
     if not len(state) or not len(taken):
+        return state, taken
+    if image.boxes.shape[1] != 4:
+        matches = _rotated_matches(image)
+        state = matches.states([IOU])[0].astype(np.int64)
+        taken[matches.best[state == RIGHT]] = True
         return state, taken
     iou = _overlaps(image)
     iou[image.labels[:, None] != image.gt_labels[None]] = 0
@@ -156,58 +175,54 @@ def _detections(image: EvaluatedImage, index: NDArray) -> EvaluatedImage:
 
 def _sides(boxes: NDArray) -> NDArray[np.float64]:
     """Square root of the area."""
-    if boxes.shape[1] == 5:
-        return np.asarray(np.sqrt(boxes[:, 2] * boxes[:, 3]))
-    return np.asarray(np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1)))
+    return np.asarray(np.sqrt(shapely.area(polygons(boxes))))
 
 
 def _overlaps(image: EvaluatedImage) -> NDArray[np.float64]:
     """IoU of (n, g) boxes; with an ignored one the covered share of the detection."""
-    if image.boxes.shape[1] == 5:
-        boxes = [torch.from_numpy(b).float() for b in (image.boxes, image.gt_boxes)]
-        return box_iou_rotated(*boxes).numpy().astype(np.float64)
     iou = bbox_overlaps(image.boxes, image.gt_boxes).astype(np.float64)
     iof = bbox_overlaps(image.boxes, image.gt_boxes, mode='iof')
     return np.where(image.gt_ignored[None], iof, iou)
 
 
+def _rotated_matches(image: EvaluatedImage) -> Matches:
+    return match_image(
+        image.boxes,
+        image.labels,
+        image.scores,
+        image.gt_boxes,
+        image.gt_labels,
+        image.gt_ignored,
+    )
+
+
 def _rotated_tables(images: Sequence[EvaluatedImage], classes: int) -> CocoTables:
-    """As COCO accumulates, at IoU .5 and with rotated boxes."""
-    precision = np.full((1, len(RECALLS), classes, len(AREAS)), MISSING)
-    recall = np.full((1, classes, len(AREAS)), MISSING)
+    """DOTA's matching, accumulated as COCO does: by area, at 101 recalls.
+
+    Objects of other sizes are as difficult ones, false detections of other sizes do
+    not count.
+    """
+    matches = joined([_rotated_matches(image) for image in images])
+    sides = np.concatenate([_sides(image.boxes) for image in images])
+    gt_sides = np.concatenate([_sides(image.gt_boxes) for image in images])
+    precision = np.full((len(IOUS), len(RECALLS), classes, len(AREAS)), MISSING)
+    recall = np.full((len(IOUS), classes, len(AREAS)), MISSING)
     for name, area in AREAS.items():
-        low, high = _SIDES[name]
-        states, scores, labels = [], [], []
-        objects = np.zeros(classes, np.int64)
-        for image in images:
-            outside = _outside(image.gt_boxes, low, high)
-            image = replace(image, gt_ignored=image.gt_ignored | outside)
-            state, _ = match(image)
-            state[(state == 0) & _outside(image.boxes, low, high)] = -1
-            states.append(state)
-            scores.append(image.scores)
-            labels.append(image.labels)
-            counted = image.gt_labels[~image.gt_ignored]
-            objects += np.bincount(counted, minlength=classes)
-        state, score, label = map(np.concatenate, (states, scores, labels))
-        for k in np.flatnonzero(objects):
-            mine = (label == k) & (state >= 0)
-            order = np.argsort(-score[mine], kind='stable')
-            curve, reached = _curve(state[mine][order], int(objects[k]))
-            precision[0, :, k, area], recall[0, k, area] = curve, reached
+        ignored = matches.gt_ignored | _outside(gt_sides, name)
+        limited = replace(matches, gt_ignored=ignored)
+        states = limited.states(IOUS)
+        states[(states == WRONG) & _outside(sides, name)] = NOT_COUNTED
+        for k in range(classes):
+            mine, objects = limited.of_class(k)
+            if not objects:
+                continue
+            for index, state in enumerate(states[:, mine]):
+                best, reached = curve(state, objects)
+                precision[index, :, k, area] = precision_at(RECALLS, best, reached)
+                recall[index, k, area] = reached[-1] if len(reached) else 0.0
     return CocoTables(precision=precision, recall=recall)
 
 
-def _outside(boxes: NDArray, low: float, high: float) -> NDArray[np.bool_]:
-    sides = _sides(boxes)
+def _outside(sides: NDArray, area: str) -> NDArray[np.bool_]:
+    low, high = _SIDES[area]
     return np.asarray((sides < low) | (sides >= high))
-
-
-def _curve(right: NDArray, objects: int) -> tuple[NDArray[np.float64], float]:
-    """Precision at 101 recalls, each the best at this recall or a higher one."""
-    found = np.cumsum(right)
-    precision = found / np.arange(1, len(right) + 1)
-    best = np.maximum.accumulate(precision[::-1])[::-1]
-    at = np.searchsorted(found / objects, RECALLS, side='left')
-    values = np.append(best, 0.0)[np.minimum(at, len(right))]
-    return values, float(found[-1] / objects) if len(found) else 0.0

@@ -18,6 +18,7 @@ _COCO = {
     'mAP_m': 'AP_M',
     'mAP_l': 'AP_L',
 }
+_ROTATED = ('mAP50', 'AP75', 'mAP')
 _AT = re.compile(r'(?P<name>(?:AP|AR)\w*)@(?P<limit>\d+)')
 
 
@@ -61,8 +62,9 @@ class Table:
 def common_measures(metrics: Mapping[str, float]) -> Measures:
     """Name an evaluator's measures as one does in tables.
 
-    Understands VisDroneMetric (its largest number of detections), CocoMetric and
-    mmrotate's DOTAMetric; of others every measure is kept under its own name.
+    Understands VisDroneMetric (its largest number of detections), CocoMetric,
+    RotatedMetric (areas under the curve) and mmrotate's DOTAMetric; of others every
+    measure is kept under its own name.
     """
     # Two parts: measures of single classes have three.
     short = {k.rpartition('/')[2]: v for k, v in metrics.items() if k.count('/') <= 1}
@@ -77,12 +79,32 @@ def common_measures(metrics: Mapping[str, float]) -> Measures:
         named = {_COCO.get(k.removeprefix('bbox_')): v for k, v in short.items()}
         values = {k: v for k, v in named.items() if k}
         note = "COCO's measures, by CocoMetric."
+    elif 'mAP50_11' in short:
+        values = _rotated(metrics)
+        note = (
+            'Rotated boxes, matched as DOTA does: mAP50 at IoU .5, AP75 at .75, mAP '
+            'over .50:.95; areas under the curve, means over classes.'
+        )
+        if len(values) > len(_ROTATED):
+            note += ' (scenes): tiles merged, against the objects of whole scenes.'
     elif any(k.startswith('dota/') for k in metrics):
         values = short
         note = 'Rotated boxes: mAP is the mean over classes and IoU thresholds (dota/).'
     else:
         values, note = short, ''
     return Measures({k: v for k, v in values.items() if v >= 0}, note)
+
+
+def _rotated(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Measures of the images or tiles, then those of the scenes they were cut from."""
+    own = {k.partition('/')[2]: v for k, v in metrics.items()}
+    kinds = (('', ''), ('scenes/', ' (scenes)'))
+    return {
+        f'{name}{suffix}': own[f'{part}{name}']
+        for part, suffix in kinds
+        for name in _ROTATED
+        if f'{part}{name}' in own
+    }
 
 
 def main_measure(comparison: Comparison) -> str:

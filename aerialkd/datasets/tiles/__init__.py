@@ -1,0 +1,1 @@
+"""Splitting large scenes into tiles, step by step."""
