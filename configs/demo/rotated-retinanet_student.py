@@ -1,7 +1,7 @@
 _base_ = [
     '../_base_/models/rotated_retinanet_tiny.py',
     '../_base_/datasets/demo_rotated.py',
-    '../_base_/schedules/demo.py',
+    '../_base_/schedules/demo_rotated.py',
     '../_base_/rotated_runtime.py',
 ]
 # Normalised pyramid and head, as in retinanet_student.py.

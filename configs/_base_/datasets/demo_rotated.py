@@ -1,12 +1,15 @@
-# Made satellite images of 192x192 in DOTA's layout (tools/make_demo_data.py).
+# Made satellite images of 128x128 in DOTA's layout (tools/make_demo_data.py), enlarged:
+# half of the objects are less than 6 pixels wide.
 dataset_type = 'aerialkd.DOTADataset'
 data_root = 'work_dirs/demo_rotated/data/'
+image_scale = (192, 192)
 train_batch_size = 8
 
 train_pipeline = [
     dict(type='mmdet.LoadImageFromFile'),
     dict(type='mmdet.LoadAnnotations', with_bbox=True, box_type='qbox'),
     dict(type='mmrotate.ConvertBoxType', box_type_mapping=dict(gt_bboxes='rbox')),
+    dict(type='mmdet.Resize', scale=image_scale, keep_ratio=True),
     dict(
         type='mmdet.RandomFlip',
         prob=0.75,
@@ -17,7 +20,7 @@ train_pipeline = [
 # 'instances' hands the evaluator the ground truth in pixels of the original image.
 test_pipeline = [
     dict(type='mmdet.LoadImageFromFile'),
-    dict(type='mmdet.Resize', scale=(192, 192), keep_ratio=True),
+    dict(type='mmdet.Resize', scale=image_scale, keep_ratio=True),
     dict(type='mmdet.LoadAnnotations', with_bbox=True, box_type='qbox'),
     dict(type='mmrotate.ConvertBoxType', box_type_mapping=dict(gt_bboxes='rbox')),
     dict(

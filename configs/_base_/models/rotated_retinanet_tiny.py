@@ -10,7 +10,9 @@ model = dict(
         type='mmdet.RetinaHead',
         num_classes=15,
         anchor_generator=dict(
-            type='mmrotate.FakeRotatedAnchorGenerator', angle_version=angle_version
+            type='mmrotate.FakeRotatedAnchorGenerator',
+            angle_version=angle_version,
+            octave_base_scale=1.5,  # rotated objects are thin
         ),
         bbox_coder=dict(
             _delete_=True,
@@ -45,5 +47,5 @@ model = dict(
         ),
         sampler=dict(type='mmdet.PseudoSampler'),
     ),
-    test_cfg=dict(nms=dict(type='nms_rotated', iou_threshold=0.1)),
+    test_cfg=dict(nms_pre=1000, nms=dict(type='nms_rotated', iou_threshold=0.1)),
 )
