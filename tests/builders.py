@@ -142,7 +142,8 @@ def rotated_retinanet() -> ConfigDict:
         target_means=(0.0,) * 5,
         target_stds=(1.0,) * 5,
     )
-    cfg.train_cfg.assigner.iou_calculator = dict(type='mmrotate.RBboxOverlaps2D')
+    cfg.train_cfg.assigner.type = 'aerialkd.MaxIoUAssigner'
+    cfg.train_cfg.assigner.iou_calculator = dict(type='aerialkd.RBboxOverlaps2D')
     cfg.test_cfg.nms = dict(type='nms_rotated', iou_threshold=0.1)
     return cfg
 

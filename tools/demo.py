@@ -1,9 +1,10 @@
 """The demo: made images, a teacher, a student alone, the same student distilled.
 
-With --methods, distilled by each of them.
+With --methods, distilled by each of them; with --detector rotated-retinanet, on rotated
+boxes.
 
-Everything lands under work_dirs/demo. Interrupted and started again, it goes on where
-it was.
+Everything lands under work_dirs/demo or work_dirs/demo_rotated. Interrupted and
+started again, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 from mmengine.config import Config
 
@@ -23,15 +26,44 @@ from aerialkd.engine.evaluated import evaluated_run
 from aerialkd.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
-WORK_DIR = Path('work_dirs/demo')
-MADE = {'layout': 'visdrone', 'images': 1000, 'size': 192, 'seed': 0}
-TEACHER, STUDENT = 'retinanet_teacher', 'retinanet_student'
-DETECTOR = '_retinanet'
-METHODS = sorted(
-    path.stem.removesuffix(DETECTOR)
-    for path in (ROOT / 'configs/demo').glob(f'*{DETECTOR}.py')
-)
-MEASURES = ('AP', 'AP50', 'AP75', 'AP_S', 'AP_M')
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A detector of the demo, and the data that it is trained on.
+
+    Attributes:
+        work_dir: everything lands there.
+        made: what ``tools/make_demo_data.py`` is told.
+        measures: columns of the table.
+        key: the evaluator's name of a measure.
+        method: what the student is distilled with unless told otherwise.
+    """
+
+    work_dir: Path
+    made: dict[str, Any]
+    measures: tuple[str, ...]
+    key: str
+    method: str
+
+
+DEMOS = {
+    'retinanet': Demo(
+        work_dir=Path('work_dirs/demo'),
+        made={'layout': 'visdrone', 'images': 1000, 'size': 192, 'seed': 0},
+        measures=('AP', 'AP50', 'AP75', 'AP_S', 'AP_M'),
+        key='visdrone/{}@500',
+        method='pkd',
+    ),
+    'rotated-retinanet': Demo(
+        work_dir=Path('work_dirs/demo_rotated'),
+        made={'layout': 'dota', 'images': 1000, 'size': 128, 'seed': 0},
+        measures=('mAP', 'mAP50', 'AP75'),
+        key='rotated/{}',
+        method='kd-rnet',
+    ),
+}
+COSTS = ('M params', 'GFLOPs', 'images/s')
 # What makes it the same training.
 DECISIVE = (
     *('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'),
@@ -48,14 +80,33 @@ def parse_args() -> argparse.Namespace:
         default=[0],
         help='train teacher and students once for each; the images stay the same',
     )
+    parser.add_argument('--detector', choices=DEMOS, default='retinanet')
     parser.add_argument(
-        '--methods',
-        nargs='+',
-        default=['pkd'],
-        choices=METHODS,
-        help='distil the student once with each',
+        '--methods', nargs='+', help='distil the student once with each'
     )
     return parser.parse_args()
+
+
+def methods_of(detector: str) -> list[str]:
+    """The distillations of configs/demo for a detector."""
+    found = (ROOT / 'configs/demo').glob(f'*_{detector}.py')
+    return sorted(path.stem.removesuffix(f'_{detector}') for path in found)
+
+
+def chosen_methods(detector: str, methods: list[str] | None) -> list[str]:
+    """What the student is distilled with.
+
+    Raises:
+        ConfigError: if configs/demo has no such method for the detector.
+    """
+    chosen = methods or [DEMOS[detector].method]
+    unknown = sorted(set(chosen) - set(methods_of(detector)))
+    if unknown:
+        raise ConfigError(
+            f'--methods: got {", ".join(unknown)}, expected some of '
+            f'{", ".join(methods_of(detector))} for {detector}.'
+        )
+    return chosen
 
 
 def run(*command: object) -> None:
@@ -68,11 +119,12 @@ def run(*command: object) -> None:
 def seeded(name: str, seed: int) -> Config:
     """A demo config with its seed, its work dir and the teacher of the same seed."""
     cfg = read_config(f'configs/demo/{name}.py')
-    folder = WORK_DIR / (f'seed_{seed}' if seed else '.')
+    folder = Path(cfg.work_dir).parent / (f'seed_{seed}' if seed else '.')
     cfg.work_dir = str(folder / name)
     cfg.randomness.seed = seed
     if 'teacher_ckpt' in cfg.model:
-        cfg.model.teacher_ckpt = str(last_checkpoint(seeded(TEACHER, seed)))
+        teacher = seeded(Path(cfg.model.teacher).stem, seed)
+        cfg.model.teacher_ckpt = str(last_checkpoint(teacher))
     return cfg
 
 
@@ -105,14 +157,13 @@ def train(name: str, cfg: Config) -> None:
     run('tools/train.py', f'configs/demo/{name}.py', *resume, *where, *options)
 
 
-def evaluate(cfg: Config) -> dict[str, float]:
+def evaluate(cfg: Config, demo: Demo) -> dict[str, float]:
     """The table's row of a finished training."""
     result = evaluated_run(cfg, last_checkpoint(cfg), cache=cfg.work_dir)
+    costs = result.parameters / 1e6, result.flops / 1e9, result.images_per_second
     return {
-        **{key: 100 * result.metrics[f'visdrone/{key}@500'] for key in MEASURES},
-        'M params': result.parameters / 1e6,
-        'GFLOPs': result.flops / 1e9,
-        'images/s': result.images_per_second,
+        **{key: 100 * result.metrics[demo.key.format(key)] for key in demo.measures},
+        **dict(zip(COSTS, costs, strict=True)),
     }
 
 
@@ -129,7 +180,7 @@ def table(rows: dict[str, list[dict[str, float]]]) -> str:
         for column in columns:
             values = [row[column] for row in seeds]
             cell = f'{mean(values):.2f}'
-            if len(values) > 1 and column in MEASURES:
+            if len(values) > 1 and column not in COSTS:
                 cell += f' ± {stdev(values):.2f}'
             line += f'{cell:>14}'
         lines.append(line)
@@ -139,20 +190,21 @@ def table(rows: dict[str, list[dict[str, float]]]) -> str:
 @one_line_errors
 def main() -> None:
     args = parse_args()
-    seeds = args.seeds
+    seeds, detector, demo = args.seeds, args.detector, DEMOS[args.detector]
+    methods = chosen_methods(detector, args.methods)
     os.chdir(ROOT)  # paths in configs start there
     start = time.monotonic()
-    made = [word for key, value in MADE.items() for word in (f'--{key}', value)]
-    run('tools/make_demo_data.py', '--out', WORK_DIR / 'data', *made)
-    runs = {'teacher': TEACHER, 'student alone': STUDENT}
-    runs |= {f'{method} student': method + DETECTOR for method in args.methods}
+    made = [word for key, value in demo.made.items() for word in (f'--{key}', value)]
+    run('tools/make_demo_data.py', '--out', demo.work_dir / 'data', *made)
+    runs = {'teacher': f'{detector}_teacher', 'student alone': f'{detector}_student'}
+    runs |= {f'{method} student': f'{method}_{detector}' for method in methods}
     configs = [(label, seeded(name, s)) for s in seeds for label, name in runs.items()]
     for label, cfg in configs:
         train(runs[label], cfg)
     rows: dict[str, list[dict[str, float]]] = {label: [] for label in runs}
     for label, cfg in configs:
-        rows[label].append(evaluate(cfg))
-    report = WORK_DIR / 'report.html'
+        rows[label].append(evaluate(cfg, demo))
+    report = demo.work_dir / 'report.html'
     run('tools/report.py', *(cfg.work_dir for _, cfg in configs), '--out', report)
     minutes = (time.monotonic() - start) / 60
     print(f'\nDemo on made images, seeds {seeds}, {minutes:.1f} minutes')

@@ -31,7 +31,8 @@ def plain_config(cfg: Config, metainfo: dict[str, Any]) -> Config:
         ConfigError: if the config has no model or no test pipeline.
     """
     scope = scope_of(cfg)
-    model = _without_initialisation(student_model_cfg(cfg).to_dict())
+    with DefaultScope.overwrite_default_scope(scope):
+        model = _upstream(_without_initialisation(student_model_cfg(cfg).to_dict()))
     pipeline = _inference_pipeline(cfg)
     visualizer = 'mmrotate.RotLocal' if scope == 'mmrotate' else 'mmdet.DetLocal'
     plain = dict(
@@ -89,6 +90,19 @@ def _without_initialisation(cfg: Any) -> Any:
         return {key: _without_initialisation(value) for key, value in kept.items()}
     if isinstance(cfg, (list, tuple)):
         return type(cfg)(_without_initialisation(item) for item in cfg)
+    return cfg
+
+
+def _upstream(cfg: Any) -> Any:
+    """Name what a component of ours is equivalent to, where it says so."""
+    if isinstance(cfg, dict):
+        kept = {key: _upstream(value) for key, value in cfg.items()}
+        if 'type' in kept:
+            for component in find_components(kept['type'], [MODELS, TASK_UTILS]):
+                kept['type'] = getattr(component, 'equivalent', kept['type'])
+        return kept
+    if isinstance(cfg, (list, tuple)):
+        return type(cfg)(_upstream(item) for item in cfg)
     return cfg
 
 

@@ -18,7 +18,7 @@ from aerialkd.errors import CheckpointError, ConfigError
 from aerialkd.export import student as export
 from aerialkd.export.student import export_student
 from aerialkd.registry import MODELS
-from tests.builders import retinanet, yolov8
+from tests.builders import retinanet, rotated_retinanet, yolov8
 from tests.exports import (
     CLASSES,
     PIPELINE,
@@ -137,6 +137,17 @@ def test_config_is_plain(tmp_path, checkpoint):
     colours = dict(zip(known['classes'], known['palette'], strict=True))
     expected = [tuple(colours[name]) for name in CLASSES]
     assert written.test_dataloader.dataset.metainfo.palette == expected
+
+
+def test_what_only_trains_faster_is_named_as_upstream_has_it(tmp_path):
+    """The plain config needs no aerialkd to train on, either."""
+    path = save(build(rotated_retinanet()), tmp_path / 'rotated.pth', CLASSES)
+    export_student(distillation('rotated'), path, tmp_path / 'student.pth')
+    plain = Config.fromfile(tmp_path / 'student.py')
+    assert 'custom_imports' not in plain
+    assigner = plain.model.train_cfg.assigner
+    assert assigner.type == 'mmdet.MaxIoUAssigner'
+    assert assigner.iou_calculator.type == 'mmrotate.RBboxOverlaps2D'
 
 
 def test_shared_and_viewed_tensors_are_written_whole(tmp_path):

@@ -42,9 +42,16 @@ def test_a_student_is_taught_by_the_teacher_of_its_seed(demo):
 
 
 def test_methods_are_the_distillations_of_the_demo(demo):
-    assert {'pkd', 'rdr-kd', 'rdr-kd-decoupled'} <= set(demo.METHODS)
-    for method in demo.METHODS:
-        assert 'teacher_ckpt' in demo.seeded(method + demo.DETECTOR, 0).model
+    assert {'pkd', 'rdr-kd', 'rdr-kd-decoupled'} <= set(demo.methods_of('retinanet'))
+    assert {'kd-rnet', 'kd-rnet-cls'} <= set(demo.methods_of('rotated-retinanet'))
+    for detector, settings in demo.DEMOS.items():
+        assert demo.chosen_methods(detector, None) == [settings.method]
+        for method in demo.methods_of(detector):
+            cfg = demo.seeded(f'{method}_{detector}', 0)
+            assert 'teacher_ckpt' in cfg.model
+            assert Path(cfg.work_dir).parent == settings.work_dir
+    with pytest.raises(ConfigError, match='got kd-rnet, expected some of pkd'):
+        demo.chosen_methods('retinanet', ['pkd', 'kd-rnet'])
 
 
 def test_the_seed_0_needs_no_option_that_the_config_does_not_have(demo):

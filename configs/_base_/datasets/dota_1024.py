@@ -1,6 +1,8 @@
-# DOTA in tiles of 1024x1024, as written by mmrotate's img_split.py.
-dataset_type = 'mmrotate.DOTADataset'
-data_root = 'data/split_ss_dota/'
+# DOTA-v1.0 in tiles of 1024x1024, overlapping by 200:
+#   tools/split_dota.py data/DOTA/train data/dota_1024/train --sizes 1024 --gaps 200
+#   tools/split_dota.py data/DOTA/val data/dota_1024/val --sizes 1024 --gaps 200
+dataset_type = 'aerialkd.DOTADataset'
+data_root = 'data/dota_1024/'
 image_scale = (1024, 1024)
 
 train_pipeline = [
@@ -15,15 +17,23 @@ train_pipeline = [
     ),
     dict(type='mmdet.PackDetInputs'),
 ]
+# 'instances' hands the evaluator the ground truth in pixels of the original image.
 test_pipeline = [
     dict(type='mmdet.LoadImageFromFile'),
     dict(type='mmdet.Resize', scale=image_scale, keep_ratio=True),
-    # Behind Resize: the ground truth stays in pixels of the original image.
+    # Behind Resize: drawn ground truth stays in pixels of the original image.
     dict(type='mmdet.LoadAnnotations', with_bbox=True, box_type='qbox'),
     dict(type='mmrotate.ConvertBoxType', box_type_mapping=dict(gt_bboxes='rbox')),
     dict(
         type='mmdet.PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
+        meta_keys=(
+            'img_id',
+            'img_path',
+            'ori_shape',
+            'img_shape',
+            'scale_factor',
+            'instances',
+        ),
     ),
 ]
 
@@ -35,8 +45,8 @@ train_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        ann_file='train/annfiles/',
-        data_prefix=dict(img_path='train/images/'),
+        data_prefix=dict(img_path='train/images', ann_path='train/labelTxt'),
+        bad_annotations='skip',  # a few boxes of the archives have no area
         filter_cfg=dict(filter_empty_gt=True),
         pipeline=train_pipeline,
     ),
@@ -50,13 +60,12 @@ val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        ann_file='val/annfiles/',
-        data_prefix=dict(img_path='val/images/'),
+        data_prefix=dict(img_path='val/images', ann_path='val/labelTxt'),
         test_mode=True,
         pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader
 
-val_evaluator = dict(type='mmrotate.DOTAMetric', metric='mAP')
+val_evaluator = dict(type='aerialkd.RotatedMetric')
 test_evaluator = val_evaluator

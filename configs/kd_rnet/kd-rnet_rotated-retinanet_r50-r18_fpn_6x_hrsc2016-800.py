@@ -1,0 +1,5 @@
+_base_ = [
+    '../_base_/pairs/rotated-retinanet_r50-r18_fpn_6x_hrsc2016-800.py',
+    '../_base_/distillers/kd_rnet.py',
+]
+model = dict(distiller=_base_.distiller)
