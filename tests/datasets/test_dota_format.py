@@ -48,6 +48,7 @@ BAD_LINES = {
         'box outside the image: got 64 2 70 2 70 8 64 8, expected a part of it',
     ),
     'above the image': ('1 -9 11 -9 11 0 1 0 ship 0', 'box outside the image'),
+    'touching': ('-10 10 0 20 -10 30 -20 20 ship 0', 'box outside the image'),
     # Its upright bounds overlap the image, itself does not.
     'past a corner': ('-9 6 6 -9 7 -8 -8 7 ship 0', 'box outside the image'),
 }
