@@ -189,6 +189,20 @@ def test_cut_quadrilateral_that_is_no_rectangle_keeps_the_learned_angle():
     assert np.arctan2(along[1], along[0]) == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize(('tip', 'kept'), [(44, True), (50, False)])
+def test_cut_that_makes_the_rectangle_no_smaller_keeps_the_corners(tip, kept):
+    """A trapezoid turned by 45 degrees; its second corner lies beyond x = 40.
+
+    The first and the third corner reach as far along both axes while they are visible.
+    """
+    u, v = np.array([(0, 0), (24, 0), (24, 12), (3, 11)]).T / np.sqrt(2)
+    points = np.stack([u - v, u + v], 1)  # the second corner is the rightmost one
+    points += (tip - points[1, 0], 5)
+    placed = placed_in_first(points.ravel(), scene=(99, 99), windows=[Window(0, 0, 40)])
+    assert not placed.whole[0]
+    assert (placed.corners[0] == points.ravel()).all() == kept
+
+
 def test_corners_that_cross_are_taken_as_their_hull():
     a, b, c, d = rectangle(34, 20, 20, 10).reshape(4, 2)
     placed = placed_in_first(np.concatenate([a, c, b, d]))
