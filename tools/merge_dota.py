@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from aerialkd.cli import one_line_errors
 from aerialkd.datasets.dota_format import CLASSES
+from aerialkd.errors import ConfigError
 from aerialkd.evaluation.task1 import class_counts, read_task1, write_task1, zip_task1
 from aerialkd.evaluation.tile_merging import merge_tiles
 
@@ -31,6 +33,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     classes = CLASSES[args.version]
+    if Path(args.out).resolve() == Path(args.task1).resolve():
+        raise ConfigError(f'--out: got {args.out}, expected another folder than TASK1.')
     tiles = read_task1(args.task1, classes)
     scenes = merge_tiles(tiles, args.iou_threshold)
     write_task1(args.out, scenes, classes)

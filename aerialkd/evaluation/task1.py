@@ -181,8 +181,8 @@ def _check_files(folder: Path, classes: Sequence[str]) -> None:
     if missing or unknown:
         raise ConfigError(
             f'{folder}: Task1 files of other classes: missing {missing}, unknown '
-            f'{unknown}, expected one of each of {", ".join(classes)}; name the version '
-            'of DOTA, or add empty files where nothing was found.'
+            f'{unknown}, expected one of each of {", ".join(classes)}; name the '
+            'version of DOTA, or add empty files where nothing was found.'
         )
 
 
@@ -194,7 +194,7 @@ def _parse(line: str, where: str) -> tuple[str, list[float]]:
             f'{len(FIELDS)} ({" ".join(FIELDS)}); {_REMEDY}.'
         )
     numbers = [
-        finite_number(text, f'{where}: {name}')
+        finite_number(text, f'{where}: {name} is')
         for text, name in zip(texts, FIELDS[1:], strict=True)
     ]
     if not 0 <= numbers[0] <= 1:

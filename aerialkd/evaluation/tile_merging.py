@@ -57,17 +57,19 @@ def polygon_nms(
 
     Args:
         boxes: (n, 8), convex; of other corners the hull counts.
-        scores: (n,). Among equal ones the larger box is better: a whole object rather
-            than one that a tile cut.
+        scores: (n,). Among equal ones the box with the larger smallest rectangle
+            around it is better: a whole object rather than one that a tile cut.
         iou_threshold: overlap above which the worse one is suppressed.
 
     Returns:
         Indices of the others, in their order.
     """
     hulls = shapely.convex_hull(shapely.multipoints(boxes.reshape(-1, 4, 2)))
+    # A tile cuts an object to a rectangle, which may exceed an outline that is none.
+    sizes = shapely.area(shapely.minimum_rotated_rectangle(hulls))
+    order = np.lexsort((-sizes, -scores))
+    hulls = hulls[order]
     areas = shapely.area(hulls)
-    order = np.lexsort((-areas, -scores))
-    hulls, areas = hulls[order], areas[order]
     better, worse = shapely.STRtree(hulls).query(hulls)
     better, worse = better[better < worse], worse[better < worse]
     shared = shapely.area(shapely.intersection(hulls[better], hulls[worse]))
@@ -102,7 +104,7 @@ def _merged(
     boxes = np.concatenate([tile.boxes for tile in tiles])
     labels = np.concatenate([tile.labels for tile in tiles])
     scores = np.concatenate([tile.scores for tile in tiles])
-    kept = [np.zeros(0, np.int64)]
+    kept: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         survivors = polygon_nms(boxes[members], scores[members], iou_threshold)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from aerialkd.datasets.tiles.windows import Window
 
 LEAST_PART = 1.0  # square pixels; less of a cut object is nothing to see
+_SAME = 0.05  # pixels, between rectangles
 _ROUNDING = 1e-9  # of areas, so that exactly the kept share is enough
 
 
@@ -103,7 +104,8 @@ def visible_boxes(
 
     The axes are those of the smallest rectangle around the object, which is what a
     detector learns of it; they are named so that the corners keep their order, and
-    with it the object its direction.
+    with it the object its direction. An object whose rectangle becomes no smaller
+    keeps its corners.
 
     Args:
         corners: (n, 8), the whole objects.
@@ -112,22 +114,29 @@ def visible_boxes(
     Returns:
         (n, 8), in the pixels of ``corners``.
     """
-    along, across = _own_axes(corners)
-    points, owners = shapely.get_coordinates(parts, return_index=True)
+    axes = _own_axes(corners)
+    visible = _rectangles(parts, axes)
+    whole = _rectangles(shapely.multipoints(corners.reshape(-1, 4, 2)), axes)
+    same = np.abs(visible - whole).max(1, initial=0) < _SAME
+    return np.where(same[:, None], corners, visible)
+
+
+def _rectangles(
+    shapes: NDArray[np.object_], axes: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(n, 8), the smallest rectangles around shapes along axes (n, 2, 2)."""
+    points, owners = shapely.get_coordinates(shapes, return_index=True)
     starts = np.flatnonzero(np.diff(owners, prepend=-1))
-    u = (points * along[owners]).sum(1)
-    v = (points * across[owners]).sum(1)
-    u0, u1 = np.minimum.reduceat(u, starts), np.maximum.reduceat(u, starts)
-    v0, v1 = np.minimum.reduceat(v, starts), np.maximum.reduceat(v, starts)
-    us, vs = np.stack([u0, u1, u1, u0], 1), np.stack([v0, v0, v1, v1], 1)
-    boxes = us[..., None] * along[:, None] + vs[..., None] * across[:, None]
-    return boxes.reshape(-1, 8)  # (n, 4, 2) -> (n, 8)
+    along = np.einsum('pac,pc->pa', axes[owners], points)
+    (u0, v0), (u1, v1) = (
+        limit.reduceat(along, starts).T for limit in (np.minimum, np.maximum)
+    )
+    boxes = np.stack([u0, v0, u1, v0, u1, v1, u0, v1], 1).reshape(-1, 4, 2)
+    return np.einsum('npa,nac->npc', boxes, axes).reshape(-1, 8)
 
 
-def _own_axes(
-    corners: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Unit vectors (n, 2) from the first corner to the second, and to the fourth."""
+def _own_axes(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, 2, 2), unit vectors from the first corner to the second and the fourth."""
     points = corners.reshape(-1, 4, 2)
     a, b, c, d = points.transpose(1, 0, 2)
     along, across = (b - a) + (c - d), (d - a) + (c - b)
@@ -139,8 +148,8 @@ def _own_axes(
     side = np.diff(shapely.get_coordinates(rectangles).reshape(-1, 5, 2)[:, :2], axis=1)
     exact = np.arctan2(side[:, 0, 1], side[:, 0, 0])
     exact += np.round((angle - exact) / (np.pi / 2)) * (np.pi / 2)
-    axis = np.stack([np.cos(exact), np.sin(exact)], 1)
-    return axis, turn[:, None] * np.stack([-axis[:, 1], axis[:, 0]], 1)
+    c, s = np.cos(exact), np.sin(exact)
+    return np.stack([c, s, -turn * s, turn * c], 1).reshape(-1, 2, 2)
 
 
 def _cross(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -33,7 +33,7 @@ class TileSettings:
             it. 0.7 is the rule of DOTA's devkit and of mmrotate.
         cut: what happens to such an object that a tile's border cuts: ``clip``
             replaces it by the smallest rectangle along its own axes around the visible
-            part, ``whole`` keeps its corners, some of them outside the tile.
+            part, which can reach a little out of the tile; ``whole`` keeps its corners.
         small_parts: ``drop`` objects of which less is in a tile, or write them as
             ``difficult`` 2 like DOTA's devkit; parts below one square pixel are always
             dropped.
