@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -157,9 +158,23 @@ def test_rotated_boxes(tmp_path, without_processes):
     assert run.rotated
     assert 'dota/AP50' in run.metrics
     image = run.images[0]
-    assert image.gt_boxes.shape == (3, 5)
     assert image.gt_ignored.tolist() == [False, False, True]
-    # Sides of the planes as they were drawn, whatever names them width.
-    assert np.allclose(np.sort(image.gt_boxes[:, 2:4]), [[9, 22]] * 3, atol=0.3)
+    annotation = tmp_path / f'dota/annfiles/{Path(image.path).stem}.txt'
+    rows = [line.split()[:8] for line in annotation.read_text().splitlines()]
+    # The corners as they were drawn, no rectangle around them.
+    assert image.gt_boxes == pytest.approx(np.array(rows, float), abs=1e-4)
+    assert image.boxes.shape == (len(image.scores), 8)
     kept = cached_run(cfg, tmp_path / 'start.pth', tmp_path)
     assert np.array_equal(kept.images[2].boxes, run.images[2].boxes)
+
+
+def test_rotated_metric(tmp_path):
+    cfg = dota_config(rotated_retinanet(), write_dota(tmp_path / 'dota'))
+    cfg.test_evaluator = dict(type='aerialkd.RotatedMetric', classwise=True)
+    model = MODELS.build(cfg.model)
+    torch.save({'state_dict': model.state_dict()}, tmp_path / 'start.pth')
+    run = evaluated_run(cfg, tmp_path / 'start.pth', tmp_path)
+    assert {'rotated/mAP', 'rotated/ship/AP50'} <= set(run.metrics)
+    assert run.rotated
+    assert not run.ignored_regions
+    assert run.max_dets == max(len(image.scores) for image in run.images)

@@ -1,12 +1,14 @@
 """What the curves and pictures count is what the metrics count."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from mmengine.logging import MMLogger
 from mmrotate.evaluation import eval_rbbox_map
 
 from aerialkd.engine.evaluated import EvaluatedImage, EvaluatedRun
-from aerialkd.evaluation import VisDroneMetric
+from aerialkd.evaluation import RotatedMetric, VisDroneMetric
+from aerialkd.structures.corners import corners
 from aerialkd.visualization.report.matching import (
     best_threshold,
     box_counts,
@@ -17,6 +19,7 @@ from aerialkd.visualization.report.matching import (
 )
 
 CLASSES = ('car', 'bus', 'van')
+BOXES = ('gt_boxes', 'boxes')
 
 
 def run_of(images, regions=False, max_dets=500):
@@ -102,7 +105,6 @@ def test_horizontal_tables_are_those_of_the_metric(regions, max_dets):
 
 
 def test_rotated_tables_are_those_of_mmrotate(without_processes):
-    MMLogger.get_instance('matching', log_level='ERROR')  # it prints a table
     rng = np.random.default_rng(2)
     images = [random_image(rng, rotated=True) for _ in range(5)]
     detections = [
@@ -134,6 +136,52 @@ def test_rotated_tables_are_those_of_mmrotate(without_processes):
         # 101 points against the exact area.
         assert precision[:, k].mean() == pytest.approx(float(theirs['ap']), abs=0.01)
     assert (precision[:, 2] == -1).all()  # no van
+
+
+@pytest.mark.parametrize('corners_given', [True, False])
+def test_rotated_tables_are_those_of_the_metric(corners_given):
+    rng = np.random.default_rng(3)
+    images = [random_image(rng, rotated=True) for _ in range(5)]
+    if corners_given:
+        images = [
+            replace(i, **{k: corners(getattr(i, k)).reshape(-1, 8) for k in BOXES})
+            for i in images
+        ]
+    assert run_of(images).rotated
+    metric = RotatedMetric(classwise=True)
+    metric.dataset_meta = {'classes': CLASSES}
+    for index, image in enumerate(images):
+        instances = [
+            dict(bbox=box, bbox_label=label, ignore_flag=int(flag))
+            for box, label, flag in zip(
+                image.gt_boxes, image.gt_labels, image.gt_ignored, strict=True
+            )
+        ]
+        predicted = dict(bboxes=image.boxes, labels=image.labels, scores=image.scores)
+        sample = dict(img_id=index, ori_shape=(200, 200), instances=instances)
+        metric.process(None, [sample | dict(pred_instances=predicted)])
+    expected = metric.compute_metrics(metric.results)
+    tables = tables_of(run_of(images))
+    assert tables.precision.shape == (10, 101, 3, 4)
+    for k, name in enumerate(CLASSES[:2]):
+        # 101 points against the exact area.
+        for measure, value in tables.of_class(k).items():
+            theirs = expected[f'{name}/{measure}']
+            assert theirs > 0.1
+            assert value == pytest.approx(theirs, abs=0.01)
+    for ours, theirs in (('AP', 'mAP'), ('AP50', 'mAP50'), ('AP75', 'AP75')):
+        assert tables.summary()[ours] == pytest.approx(expected[theirs], abs=0.01)
+
+
+def test_rotated_boxes_are_matched_as_dota_does():
+    # The second detection's best object is taken; the third's is difficult.
+    gt = [[50, 50, 20, 20, 0], [56, 50, 20, 20, 0], [120, 50, 20, 20, 0]]
+    found = [gt[0], [52, 50, 20, 20, 0], [121, 50, 20, 20, 0]]
+    state, taken = match(image_of(gt, found, ignored=[2]))
+    assert state.tolist() == [1, 0, -1]
+    assert taken.tolist() == [True, False, False]
+    result = outcome(image_of(gt, found, ignored=[2]), 0)
+    assert result.missed.tolist() == [gt[1]]
 
 
 def test_rotated_objects_of_other_sizes_take_no_part():
@@ -218,3 +266,5 @@ def test_box_counts_by_class_and_size():
     assert counts.tolist() == [[2, 1, 1, 0], [1, 0, 0, 1], [0, 0, 0, 0]]
     rotated = image_of([[50, 50, 10, 40, 0.5]], [])
     assert box_counts([rotated], 3)[0].tolist() == [1, 1, 0, 0]
+    turned = image_of([[0, 40, 40, 0, 80, 40, 40, 80]], [])
+    assert box_counts([turned], 3)[0].tolist() == [1, 0, 1, 0]

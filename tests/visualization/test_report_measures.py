@@ -74,6 +74,37 @@ def test_measures_of_other_evaluators(metrics, expected):
     assert common_measures(metrics).values == expected
 
 
+def test_measures_of_rotated_boxes():
+    metrics = {
+        'rotated/mAP50': 0.5,
+        'rotated/AP75': 0.3,
+        'rotated/mAP': 0.2,
+        'rotated/mAP50_11': 0.6,
+        'rotated/AP75_11': 0.4,
+        'rotated/mAP_11': 0.3,
+        'rotated/ship/AP50': 0.9,
+        'rotated/ship/AP75': 0.8,
+    }
+    measures = common_measures(metrics)
+    assert list(measures.values.items()) == [
+        ('mAP50', 0.5),
+        ('AP75', 0.3),
+        ('mAP', 0.2),
+    ]
+    assert 'mAP over .50:.95' in measures.note
+    assert 'scenes' not in measures.note
+    scenes = {k.replace('/', '/scenes/', 1): v / 2 for k, v in metrics.items()}
+    measures = common_measures({**scenes, **metrics})
+    assert list(measures.values)[:3] == ['mAP50', 'AP75', 'mAP']
+    assert measures.values['mAP'] == 0.2
+    assert measures.values['mAP50 (scenes)'] == 0.25
+    assert measures.values['AP75 (scenes)'] == 0.15
+    assert len(measures.values) == 6
+    assert '(scenes): tiles merged' in measures.note
+    (comparison,) = compare([run('small', retinanet(), **metrics)])
+    assert main_measure(comparison) == 'mAP'
+
+
 def test_roles_come_from_the_models():
     (comparison,) = compare(three())
     assert [(row.role, row.label) for row in comparison.rows] == [
