@@ -69,7 +69,7 @@ class RotatedMetric(BaseMetric):
     and ``ignored_instances`` are used, in the pixels that test pipelines give them
     (``LoadAnnotations`` behind ``Resize``: those of the original image).
 
-    With ``merge`` the images are tiles, named as ``tools/split_dota.py``, mmrotate or
+    With ``merging`` the images are tiles, named as ``tools/split_dota.py``, mmrotate or
     DOTA's devkit do. They are measured as they are; their detections are also brought
     to the scenes, freed of duplicates and measured against the scenes' own annotations
     (``scenes/mAP50`` and so on). Scenes without any tile in the test data are left out.
@@ -78,11 +78,11 @@ class RotatedMetric(BaseMetric):
 
     Args:
         classwise: also return and print the measures of each class.
-        merge: ``dict(iou_threshold=0.1, scenes=dict(img_path='val/images', ann_path=
+        merging: ``dict(iou_threshold=0.1, scenes=dict(img_path='val/images', ann_path=
             'val/labelTxt', version='1.0'))``, each part optional but the paths:
             overlap above which a detection is a duplicate, and the scenes in DOTA's
             layout. Without ``scenes`` only files are written.
-        outfile_prefix: write ``PREFIX_tiles/Task1_CLASS.txt``, with ``merge``
+        outfile_prefix: write ``PREFIX_tiles/Task1_CLASS.txt``, with ``merging``
             ``PREFIX_scenes/Task1_CLASS.txt`` too, as DOTA's server takes them.
         format_only: write the files and measure nothing (no ground truth needed).
         collect_device: of mmengine's ``BaseMetric``.
@@ -105,7 +105,7 @@ class RotatedMetric(BaseMetric):
     def __init__(
         self,
         classwise: bool = False,
-        merge: Mapping[str, Any] | None = None,
+        merging: Mapping[str, Any] | None = None,
         outfile_prefix: str | None = None,
         format_only: bool = False,
         collect_device: str = 'cpu',
@@ -114,9 +114,9 @@ class RotatedMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         check_format_only(self, format_only, outfile_prefix)
         self.classwise = classwise
-        self.merge: MergeOptions | None = None
-        if merge is not None:
-            self.merge = merge_options(merge, writes=outfile_prefix is not None)
+        self.merging: MergeOptions | None = None
+        if merging is not None:
+            self.merging = merge_options(merging, writes=outfile_prefix is not None)
         self.outfile_prefix = outfile_prefix
         self.format_only = format_only
 
@@ -133,14 +133,14 @@ class RotatedMetric(BaseMetric):
             if not isinstance(sample, Mapping):
                 sample = sample.to_dict()
             found = self._detections(sample)
-            if self.merge:
+            if self.merging:
                 tile_origin(found.name)  # a wrong name is found at once
             matches = None
             if not self.format_only:
                 truth = ground_truth_of(sample, rotated=True)
                 matches = matched(found, truth)
             height, width = sample['ori_shape'][:2]
-            keeps = self.merge or self.outfile_prefix
+            keeps = self.merging or self.outfile_prefix
             tile = Tile(found, (width, height)) if keeps else None
             self.results.append(_Result(tile, matches))
 
@@ -151,13 +151,13 @@ class RotatedMetric(BaseMetric):
         metrics = {}
         if not self.format_only:
             metrics = self._measures([result.matches for result in results], '')
-        if self.merge:
+        if self.merging:
             scenes = merge_tiles(
-                [tile.detections for tile in tiles], self.merge.iou_threshold
+                [tile.detections for tile in tiles], self.merging.iou_threshold
             )
             self._write('scenes', scenes)
-            if self.merge.scenes and not self.format_only:
-                truth = SceneTruth(self.merge.scenes, class_names(self))
+            if self.merging.scenes and not self.format_only:
+                truth = SceneTruth(self.merging.scenes, class_names(self))
                 truth.report_gaps(tiles)
                 metrics |= self._measures(truth.matches(scenes), 'scenes/')
         return metrics

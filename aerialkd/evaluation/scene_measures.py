@@ -113,8 +113,8 @@ class SceneTruth:
         unknown = sorted(set(names) - set(self.infos))
         if unknown:
             raise ConfigError(
-                f'RotatedMetric.merge.scenes: got tiles of {len(unknown)} scenes that '
-                f'{self.folder} does not have ({_first(unknown)}), expected all there; '
+                f'RotatedMetric.merging.scenes: got tiles of {len(unknown)} scenes '
+                f'that {self.folder} does not have ({_first(unknown)}), expected all there; '
                 'name the folder that the test tiles were cut from.'
             )
 
@@ -135,37 +135,37 @@ def matched(found: SceneDetections, truth: GroundTruth) -> Matches:
     )
 
 
-def merge_options(merge: Mapping[str, Any], writes: bool) -> MergeOptions:
-    """Check ``RotatedMetric.merge`` before anything is evaluated.
+def merge_options(merging: Mapping[str, Any], writes: bool) -> MergeOptions:
+    """Check ``RotatedMetric.merging`` before anything is evaluated.
 
     Args:
-        merge: as the metric is given it.
+        merging: as the metric is given it.
         writes: whether the metric writes files.
 
     Raises:
         ConfigError: for unknown keys, a threshold outside 0 to 1, folders that do not
             exist, or when there is neither a scene to measure nor a file to write.
     """
-    _check_keys('merge', merge, {'iou_threshold', 'scenes'}, set())
-    threshold, scenes = merge.get('iou_threshold', 0.1), merge.get('scenes')
+    _check_keys('merging', merging, {'iou_threshold', 'scenes'}, set())
+    threshold, scenes = merging.get('iou_threshold', 0.1), merging.get('scenes')
     if not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
         raise ConfigError(
-            f'RotatedMetric.merge.iou_threshold: got {threshold!r}, expected 0 to 1.'
+            f'RotatedMetric.merging.iou_threshold: got {threshold!r}, expected 0 to 1.'
         )
     if scenes is None and not writes:
         raise ConfigError(
-            'RotatedMetric.merge: got neither scenes nor outfile_prefix, expected one '
-            'of them; set scenes=dict(img_path=..., ann_path=...) to measure whole '
+            'RotatedMetric.merging: got neither scenes nor outfile_prefix, expected '
+            'one of them; set scenes=dict(img_path=..., ann_path=...) to measure whole '
             'scenes, or outfile_prefix to write their detections.'
         )
     if scenes is not None:
         needed = {'img_path', 'ann_path'}
-        _check_keys('merge.scenes', scenes, needed | {'version'}, needed)
+        _check_keys('merging.scenes', scenes, needed | {'version'}, needed)
         for key in sorted(needed):
             if not Path(scenes[key]).is_dir():
                 raise ConfigError(
-                    f'RotatedMetric.merge.scenes.{key}: got {scenes[key]}, expected a '
-                    'folder that exists; correct the path.'
+                    f'RotatedMetric.merging.scenes.{key}: got {scenes[key]}, expected '
+                    'a folder that exists; correct the path.'
                 )
     return MergeOptions(float(threshold), scenes)
 

@@ -7,7 +7,7 @@ test_dataloader = dict(
     )
 )
 test_evaluator = dict(
-    merge_tiles=dict(
+    merging=dict(
         scenes=dict(
             img_path='data/DOTA/train/images', ann_path='data/DOTA/train/labelTxt'
         )

@@ -310,7 +310,7 @@ def test_scenes(scenes, tmp_path, caplog):
     MMLogger.get_current_instance().addHandler(caplog.handler)
     prefix = str(tmp_path / 'run')
     result = evaluate(
-        *tiles(), merge=dict(scenes=scenes), outfile_prefix=prefix, classwise=True
+        *tiles(), merging=dict(scenes=scenes), outfile_prefix=prefix, classwise=True
     )
     MMLogger.get_current_instance().removeHandler(caplog.handler)
     # Of the scenes' plane the second detection is a duplicate that NMS took away.
@@ -330,13 +330,15 @@ def test_scenes(scenes, tmp_path, caplog):
 
 
 def test_without_duplicates_taken_away_the_scene_has_a_false_detection(scenes):
-    merge = dict(scenes=scenes, iou_threshold=1)
-    assert evaluate(*tiles(), merge=merge, classwise=True)['rotated/scenes/mAP50'] == 1
+    merging = dict(scenes=scenes, iou_threshold=1)
+    assert (
+        evaluate(*tiles(), merging=merging, classwise=True)['rotated/scenes/mAP50'] == 1
+    )
     items = tiles()
     items[1]['pred_instances']['scores'][0] = 0.99  # now the better one
     items[1]['pred_instances']['bboxes'][0, 0] += 16  # IoU below .5
-    kept = evaluate(*items, merge=merge, classwise=True)
-    taken = evaluate(*items, merge=dict(scenes=scenes), classwise=True)
+    kept = evaluate(*items, merging=merging, classwise=True)
+    taken = evaluate(*items, merging=dict(scenes=scenes), classwise=True)
     assert kept['rotated/scenes/plane/AP50'] == 0.5
     assert taken['rotated/scenes/plane/AP50'] == 0
 
@@ -347,7 +349,7 @@ def test_a_scene_with_missing_tiles_counts_whole(scenes, caplog):
     for name in plane:
         plane[name] = plane[name][:0]
     MMLogger.get_current_instance().addHandler(caplog.handler)
-    result = evaluate(*items, merge=dict(scenes=scenes), classwise=True)
+    result = evaluate(*items, merging=dict(scenes=scenes), classwise=True)
     MMLogger.get_current_instance().removeHandler(caplog.handler)
     assert result['rotated/plane/AP50'] == -1
     assert result['rotated/scenes/plane/AP50'] == 0
@@ -361,7 +363,7 @@ def test_classes_in_another_order(scenes):
         for instance in item['instances']:
             instance['bbox_label'] = 1 - instance['bbox_label']
         item['pred_instances']['labels'] = 1 - item['pred_instances']['labels']
-    result = evaluate(*items, classes=('ship', 'plane'), merge=dict(scenes=scenes))
+    result = evaluate(*items, classes=('ship', 'plane'), merging=dict(scenes=scenes))
     assert result['rotated/scenes/mAP'] == pytest.approx((1 + 0.4) / 2)
 
 
@@ -370,7 +372,7 @@ def test_merging_without_scenes_writes_files(tmp_path):
     for item in items:
         del item['instances']
     prefix = str(tmp_path / 'run')
-    options = dict(merge={}, outfile_prefix=prefix)
+    options = dict(merging={}, outfile_prefix=prefix)
     assert evaluate(*items, format_only=True, **options) == {}
     assert len(read_task1(f'{prefix}_scenes', CLASSES)) == 2
     assert not any('scenes' in key for key in evaluate(*tiles(), **options))
@@ -379,25 +381,28 @@ def test_merging_without_scenes_writes_files(tmp_path):
 def test_tiles_of_other_scenes(scenes):
     item = sample(name='P0009__100__0___0')
     with pytest.raises(ConfigError, match=r'1 scenes that .* \(P0009\), expected all'):
-        evaluate(item, merge=dict(scenes=scenes))
+        evaluate(item, merging=dict(scenes=scenes))
     with pytest.raises(AnnotationError, match='P0009: not the name of a tile'):
-        evaluate(sample(name='P0009'), merge=dict(scenes=scenes))
+        evaluate(sample(name='P0009'), merging=dict(scenes=scenes))
 
 
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
         (dict(format_only=True), r'RotatedMetric\.format_only: got no outfile_prefix'),
-        (dict(merge={}), 'got neither scenes nor outfile_prefix'),
-        (dict(merge=dict(iou=0.1)), r'merge: got the keys \[.iou.\], expected iou_thr'),
-        (dict(merge=dict(iou_threshold=2)), 'iou_threshold: got 2, expected 0 to 1'),
-        (dict(merge=dict(iou_threshold='a')), "got 'a', expected 0 to 1"),
+        (dict(merging={}), 'got neither scenes nor outfile_prefix'),
         (
-            dict(merge=dict(scenes=dict(img_path='a'))),
+            dict(merging=dict(iou=0.1)),
+            r'merging: got the keys \[.iou.\], expected iou_thr',
+        ),
+        (dict(merging=dict(iou_threshold=2)), 'iou_threshold: got 2, expected 0 to 1'),
+        (dict(merging=dict(iou_threshold='a')), "got 'a', expected 0 to 1"),
+        (
+            dict(merging=dict(scenes=dict(img_path='a'))),
             'expected ann_path, img_path, version with ann_path and img_path',
         ),
         (
-            dict(merge=dict(scenes=dict(img_path='no', ann_path='.'))),
+            dict(merging=dict(scenes=dict(img_path='no', ann_path='.'))),
             'img_path: got no, expected a folder',
         ),
     ],

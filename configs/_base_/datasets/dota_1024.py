@@ -1,6 +1,6 @@
 # DOTA-v1.0 in tiles of 1024x1024, overlapping by 200:
-#   tools/split_dota.py data/DOTA/train data/dota_1024/train --sizes 1024 --gaps 200
-#   tools/split_dota.py data/DOTA/val data/dota_1024/val --sizes 1024 --gaps 200
+# tools/split_dota.py data/DOTA/train --out data/dota_1024/train --sizes 1024 --gaps 200
+# tools/split_dota.py data/DOTA/val --out data/dota_1024/val --sizes 1024 --gaps 200
 dataset_type = 'aerialkd.DOTADataset'
 data_root = 'data/dota_1024/'
 image_scale = (1024, 1024)

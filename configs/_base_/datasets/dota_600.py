@@ -1,6 +1,6 @@
 # DOTA-v1.0 in tiles of 600x600, overlaps 150 (train) and 300 (val), KD-RNet III-A:
-#   tools/split_dota.py data/DOTA/train data/dota_600/train --sizes 600 --gaps 150
-#   tools/split_dota.py data/DOTA/val data/dota_600/val --sizes 600 --gaps 300
+# tools/split_dota.py data/DOTA/train --out data/dota_600/train --sizes 600 --gaps 150
+# tools/split_dota.py data/DOTA/val --out data/dota_600/val --sizes 600 --gaps 300
 dataset_type = 'aerialkd.DOTADataset'
 data_root = 'data/dota_600/'
 image_scale = (600, 600)
@@ -70,7 +70,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(
     type='aerialkd.RotatedMetric',
     # Also merged, against the whole scenes.
-    merge_tiles=dict(
+    merging=dict(
         iou_threshold=0.1,
         scenes=dict(
             img_path='data/DOTA/val/images',
