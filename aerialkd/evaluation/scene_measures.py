@@ -114,8 +114,8 @@ class SceneTruth:
         if unknown:
             raise ConfigError(
                 f'RotatedMetric.merging.scenes: got tiles of {len(unknown)} scenes '
-                f'that {self.folder} does not have ({_first(unknown)}), expected all there; '
-                'name the folder that the test tiles were cut from.'
+                f'that {self.folder} does not have ({_first(unknown)}), expected all '
+                'there; name the folder that the test tiles were cut from.'
             )
 
 
