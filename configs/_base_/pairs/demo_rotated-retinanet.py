@@ -4,5 +4,5 @@ model = dict(
     type='aerialkd.DetectionDistill',
     architecture=_base_.model,
     teacher='configs/demo/rotated-retinanet_teacher.py',
-    teacher_ckpt='work_dirs/demo_rotated/rotated-retinanet_teacher/epoch_6.pth',
+    teacher_ckpt='work_dirs/demo_rotated/rotated-retinanet_teacher/epoch_10.pth',
 )
