@@ -1,5 +1,6 @@
 """The data configs find their folders; a detector trains and is measured on them."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,12 @@ from mmengine.registry import DATASETS, METRICS, MODELS, init_default_scope
 from mmengine.structures import InstanceData
 
 from tests.builders import retinanet, rotated_retinanet
-from tests.miniatures import write_visdrone
-from tests.trained import write_dota
+from tests.miniatures import (
+    hrsc_object,
+    write_dota,
+    write_hrsc2016,
+    write_visdrone,
+)
 
 FOLDER = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
 SPLITS = {
@@ -23,7 +28,13 @@ SPLITS = {
     'visdrone_mini': ('train', 'val'),
     'demo': ('train', 'val'),
 }
-ROTATED_SPLITS = {'dota_1024': ('train', 'val')}
+ROTATED_SPLITS = {
+    'dota_600': ('train', 'val'),
+    'dota_1024': ('train', 'val'),
+    'dota_mini': ('tiles/train', 'tiles/val'),
+    'demo_rotated': ('train', 'val'),
+    'hrsc2016_800': (),
+}
 LINES = ['20,20,40,30,1,4,0,0', '70,60,9,12,1,1,0,0', '100,10,20,16,0,0,0,0']
 
 
@@ -68,45 +79,63 @@ def test_trains_and_measures(name: str, tmp_path: Path, monkeypatch) -> None:
     assert 0 <= metrics['visdrone/AP@500'] < 0.5
 
 
+def write_rotated(name: str, cfg: Config) -> None:
+    """A miniature of the data, in the folders that the config names."""
+    line, moved = (
+        f'{20 + x} 30 {60 + x} 20 {65 + x} 40 {25 + x} 50 ship 0' for x in (0, 40)
+    )
+    images = {'P0001__120__0___0.png': [line], 'P0001__120__40___0.png': [line]}
+    if name == 'hrsc2016_800':
+        objects = [hrsc_object((42.5, 35.0, 41.2, 20.6, -0.24))]
+        write_hrsc2016(Path(cfg.data_root), dict.fromkeys(images, objects), (160, 120))
+        lists = Path(cfg.data_root) / 'ImageSets'
+        (lists / 'test.txt').write_text((lists / 'trainval.txt').read_text())
+        return
+    for split in ROTATED_SPLITS[name]:
+        folder = write_dota(Path(cfg.data_root) / split, images, (160, 120))
+        assert (folder / 'labelTxt').is_dir()
+    scenes = (cfg.val_evaluator.get('merging') or {}).get('scenes')
+    if scenes:
+        root = Path(scenes.img_path).parent
+        write_dota(root, {'P0001.png': [line, moved]}, (200, 120))
+
+
 @pytest.mark.parametrize('name', ROTATED_SPLITS)
-def test_rotated_trains_and_measures(
-    name: str, tmp_path: Path, monkeypatch, without_processes
-) -> None:
+def test_rotated_trains_and_measures(name: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     register_all_modules(init_default_scope=False)
     init_default_scope('mmrotate')
     cfg = Config.fromfile(FOLDER / f'{name}.py')
-    for split in ROTATED_SPLITS[name]:
-        write_dota(Path(cfg.data_root) / split)
+    write_rotated(name, cfg)
     detector = rotated_retinanet()
     detector.bbox_head.num_classes = 15
     model = MODELS.build(detector)
     train = DATASETS.build(cfg.train_dataloader.dataset)
     batch = model.data_preprocessor(pseudo_collate([train[0], train[1]]), True)
-    assert tuple(batch['inputs'].shape[2:]) == cfg.image_scale
+    width, height = cfg.get('crop_size', cfg.image_scale)
+    assert batch['inputs'].shape[2] <= 32 * math.ceil(height / 32)
+    assert batch['inputs'].shape[3] <= 32 * math.ceil(width / 32)
     losses = model(**batch, mode='loss')
     assert all(
         torch.isfinite(torch.stack(list(loss))).all() for loss in losses.values()
     )
     val = DATASETS.build(cfg.val_dataloader.dataset)
-    # Without it mmrotate leaves a folder to the garbage collector, which warns.
-    cfg.val_evaluator.outfile_prefix = str(tmp_path / 'results')
     evaluator = Evaluator([METRICS.build(cfg.val_evaluator)])
     evaluator.dataset_meta = val.metainfo
     samples = [sample['data_samples'] for sample in (val[0], val[1])]
     # The truth as the prediction: both are in pixels of the original image.
     for sample in samples:
         truth = sample.gt_instances
-        assert (truth.bboxes.centers < max(sample.ori_shape)).all()
-        scores = torch.ones(len(truth.labels))
+        assert (truth.bboxes.centers < 65).all()
         sample.pred_instances = InstanceData(
-            bboxes=truth.bboxes.tensor, labels=truth.labels, scores=scores
+            bboxes=truth.bboxes.tensor, labels=truth.labels, scores=torch.ones(1)
         )
         truth.bboxes = truth.bboxes.tensor
-        sample.ignored_instances.bboxes = sample.ignored_instances.bboxes.tensor
         evaluator.process(data_samples=[sample.to_dict()])
     metrics = evaluator.evaluate(len(samples))
-    assert metrics['dota/mAP'] == pytest.approx(1)
+    assert metrics['rotated/mAP50'] == pytest.approx(1)
+    if 'merging' in cfg.val_evaluator:
+        assert metrics['rotated/scenes/mAP50'] == pytest.approx(1)
 
 
 def test_official_training_data_has_bad_lines(tmp_path: Path) -> None:

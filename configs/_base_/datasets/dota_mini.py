@@ -4,6 +4,7 @@ dataset_type = 'aerialkd.DOTADataset'
 data_root = 'data/dota_mini/'
 classes = ('small-vehicle', 'large-vehicle', 'ship', 'harbor')
 image_scale = (600, 600)
+crop_size = (320, 320)
 
 train_pipeline = [
     dict(type='mmdet.LoadImageFromFile'),
@@ -11,7 +12,7 @@ train_pipeline = [
     dict(type='mmrotate.ConvertBoxType', box_type_mapping=dict(gt_bboxes='rbox')),
     dict(
         type='mmdet.RandomCrop',
-        crop_size=(320, 320),
+        crop_size=crop_size,
         allow_negative_crop=True,
         bbox_clip_border=False,
     ),
