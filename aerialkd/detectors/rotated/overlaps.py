@@ -110,7 +110,7 @@ class RBboxOverlaps2D:
         """
         boxes1, boxes2 = _checked(bboxes1, 'iou'), _checked(bboxes2, 'iou')
         first, second = _candidates(boxes1, boxes2)
-        return CandidatePairs(first, second, _bound(boxes1[first], boxes2[second]))
+        return CandidatePairs(first, second, _bound(boxes1, boxes2, first, second))
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}()'
@@ -162,13 +162,18 @@ def _candidates(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, Tensor]:
     return first, second
 
 
-def _bound(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+def _bound(boxes1: Tensor, boxes2: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """An IoU that pairs of boxes do not exceed, (P,)."""
     low1, high1 = _circumscribed(boxes1)
     low2, high2 = _circumscribed(boxes2)
-    shared = (torch.minimum(high1, high2) - torch.maximum(low1, low2)).prod(1)
-    area1, area2 = boxes1[:, 2:4].prod(1), boxes2[:, 2:4].prod(1)
-    most = torch.minimum(shared, torch.minimum(area1, area2))
+    area1, area2 = boxes1[:, 2:4].prod(1)[first], boxes2[:, 2:4].prod(1)[second]
+    most = torch.minimum(area1, area2)
+    sides = [
+        torch.minimum(high1[first, axis], high2[second, axis])
+        - torch.maximum(low1[first, axis], low2[second, axis])
+        for axis in (0, 1)
+    ]
+    most = torch.minimum(most, sides[0] * sides[1])
     # Above by what the kernel may round.
     return most / (area1 + area2 - most) * (1 + _RELATIVE_SLACK) + _RELATIVE_SLACK
 
