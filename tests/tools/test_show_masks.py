@@ -76,8 +76,9 @@ def test_each_level_has_the_maps_of_the_losses_that_look_at_it(files):
     assert mask_sheet(views).shape[2] == 3
 
 
-def test_rotated_boxes_select_rotated_cells(files):
-    cfg, path = files(student=rotated_retinanet, scope='mmrotate')
+def rotated_files(files, distiller=None):
+    """As ``files``, with a pipeline that loads corners."""
+    cfg, path = files(distiller, student=rotated_retinanet, scope='mmrotate')
     steps = cfg.test_dataloader.dataset.pipeline
     for step in steps:
         if step['type'].endswith('LoadAnnotations'):
@@ -86,12 +87,43 @@ def test_rotated_boxes_select_rotated_cells(files):
         type='mmrotate.ConvertBoxType', box_type_mapping=dict(gt_bboxes='rbox')
     )
     steps.insert(len(steps) - 1, ConfigDict(convert))
-    diamond = [48.0, 8, 72, 32, 48, 56, 24, 32]
-    views = mask_views(cfg, path, instances=[instance(diamond)])
+    return cfg, path
+
+
+DIAMOND = [48.0, 8, 72, 32, 48, 56, 24, 32]
+
+
+def test_rotated_boxes_select_rotated_cells(files):
+    cfg, path = rotated_files(files)
+    views = mask_views(cfg, path, instances=[instance(DIAMOND)])
     weights = views.levels[0]['decoupled: area weights W_q / S_q']
     assert views.boxes.shape == (1, 5)
     assert weights[4, 6] > 0  # in the middle
     assert weights[1, 3] == 0  # in the corner of the box around it
+    assert mask_sheet(views).shape[2] == 3
+
+
+def test_positives_are_those_that_the_student_assigns(files):
+    """KD-RNet compares priors; their assignment needs boxes, but no trained student."""
+    kd_rnet = ConfigDict(
+        type='aerialkd.DetectionDistiller',
+        recorders=dict(head=dict(type='HeadOutputs')),
+        distill_losses=dict(soft=dict(type='aerialkd.SoftClassLoss')),
+        loss_forward_mappings=dict(soft='head'),
+    )
+    cfg, path = rotated_files(files, kd_rnet)
+    views = mask_views(cfg, path, instances=[instance(DIAMOND)])
+    drawn = [maps['soft: positive priors'] for maps in views.levels.values()]
+    assert [x.shape for x in drawn] == [(8, 12), (4, 6), (2, 3), (1, 2)]
+    ys, xs = np.nonzero(drawn[1])
+    # Around the middle of the diamond, cell (2, 3) of 16 pixels.
+    assert len(ys)
+    assert np.abs(16 * (ys + 0.5) - 32).max() <= 24
+    assert np.abs(16 * (xs + 0.5) - 48).max() <= 24
+    empty = mask_views(cfg, path, instances=[])
+    assert not any(
+        maps['soft: positive priors'].any() for maps in empty.levels.values()
+    )
     assert mask_sheet(views).shape[2] == 3
 
 
