@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmcv.ops import nms_rotated
+from PIL import Image
 
 from aerialkd.datasets.dota_format import CLASSES
 from aerialkd.datasets.dota_tiles import split_dota
@@ -183,11 +184,13 @@ def test_round_trip_of_made_scenes(tmp_path, size, gap):
 
 @pytest.mark.parametrize(('size', 'gap'), [(600, 150), (600, 300), (1024, 200)])
 def test_round_trip_of_real_scenes(real_data, tmp_path, size, gap):
-    """Objects of a class overlap there with an IoU of up to 0.073."""
-    source = tmp_path / 'in'
-    for folder in ('images', 'labelTxt'):
-        (source / folder).mkdir(parents=True)
-        for file in (real_data / 'DOTA-mini' / folder).iterdir():
-            if file.stem != 'P1234':  # 81 tiles of 4000x4000 pixels take long
-                (source / folder / file.name).symlink_to(file)
-    assert assert_round_trip(source, tmp_path / 'out', size, gap) > 800
+    """Objects of a class overlap there with an IoU of up to 0.073.
+
+    The images are blank, because encoding real ones would take most of the time.
+    """
+    source, real = tmp_path / 'in', real_data / 'DOTA-mini'
+    (source / 'images').mkdir(parents=True)
+    (source / 'labelTxt').symlink_to(real / 'labelTxt')
+    for name, image in find_files(real / 'images', IMAGE_SUFFIXES).items():
+        Image.new('L', read_image_size(image)).save(source / f'images/{name}.png')
+    assert assert_round_trip(source, tmp_path / 'out', size, gap) > 1000
