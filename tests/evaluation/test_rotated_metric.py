@@ -343,6 +343,15 @@ def test_without_duplicates_taken_away_the_scene_has_a_false_detection(scenes):
     assert taken['rotated/scenes/plane/AP50'] == 0
 
 
+@pytest.mark.parametrize(('width', 'covered'), [(160, True), (159, False)])
+def test_one_wide_tile_covers_its_scene(scenes, caplog, width, covered):
+    item = sample(name='P0001__160__0___0', shape=(100, width))
+    MMLogger.get_current_instance().addHandler(caplog.handler)
+    evaluate(item, merging=dict(scenes=scenes))
+    MMLogger.get_current_instance().removeHandler(caplog.handler)
+    assert ('not covered' not in caplog.text) is covered
+
+
 def test_a_scene_with_missing_tiles_counts_whole(scenes, caplog):
     items = tiles()[1:]
     items[0]['instances'], plane = [], items[0]['pred_instances']
@@ -382,8 +391,10 @@ def test_tiles_of_other_scenes(scenes):
     item = sample(name='P0009__100__0___0')
     with pytest.raises(ConfigError, match=r'1 scenes that .* \(P0009\), expected all'):
         evaluate(item, merging=dict(scenes=scenes))
+    metric = RotatedMetric(merging=dict(scenes=scenes))
+    metric.dataset_meta = {'classes': CLASSES}
     with pytest.raises(AnnotationError, match='P0009: not the name of a tile'):
-        evaluate(sample(name='P0009'), merging=dict(scenes=scenes))
+        metric.process({}, [sample(name='P0009')])  # not after the last image
 
 
 @pytest.mark.parametrize(
