@@ -9,7 +9,12 @@ train_pipeline = [
     dict(type='mmdet.LoadImageFromFile'),
     dict(type='mmdet.LoadAnnotations', with_bbox=True, box_type='qbox'),
     dict(type='mmrotate.ConvertBoxType', box_type_mapping=dict(gt_bboxes='rbox')),
-    dict(type='mmdet.Resize', scale=image_scale, keep_ratio=True),
+    dict(
+        type='mmdet.Resize',
+        scale=image_scale,
+        keep_ratio=True,
+        clip_object_border=False,  # rotated boxes cannot be clipped
+    ),
     dict(
         type='mmdet.RandomFlip',
         prob=0.75,
@@ -20,7 +25,12 @@ train_pipeline = [
 # 'instances' hands the evaluator the ground truth in pixels of the original image.
 test_pipeline = [
     dict(type='mmdet.LoadImageFromFile'),
-    dict(type='mmdet.Resize', scale=image_scale, keep_ratio=True),
+    dict(
+        type='mmdet.Resize',
+        scale=image_scale,
+        keep_ratio=True,
+        clip_object_border=False,  # rotated boxes cannot be clipped
+    ),
     # Behind Resize: drawn ground truth stays in pixels of the original image.
     dict(type='mmdet.LoadAnnotations', with_bbox=True, box_type='qbox'),
     dict(type='mmrotate.ConvertBoxType', box_type_mapping=dict(gt_bboxes='rbox')),
