@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aerialkd.errors import ConfigError
 from aerialkd.losses.base import DistillLoss, Maps, one_of
 from aerialkd.losses.functional import soft_class_kl, soft_smooth_l1
 from aerialkd.losses.functional.checks import above_zero, same_shape
@@ -119,7 +120,8 @@ class SoftClassLoss(_HeadLoss):
     ``L = sum over positives of tau^2 * KL(p_s || p_t) / number of positives``, see
     :func:`soft_class_kl`. The distributions are a softmax over the class logits,
     also of heads that are trained with a sigmoid for each class, as RetinaNet's is:
-    which class, not whether there is an object.
+    which class, not whether there is an object. A detector of one class has nothing to
+    learn from it and is refused.
 
     Args:
         tau: temperature (III-A).
@@ -143,7 +145,14 @@ class SoftClassLoss(_HeadLoss):
         self.tau, self.direction = tau, direction
 
     def _flat(self, preds: Any, batch: BatchContext) -> Tensor:
-        return batch.flat_logits(preds[0])
+        logits = batch.flat_logits(preds[0])
+        if logits.shape[-1] < 2:
+            raise ConfigError(
+                'SoftClassLoss: got one class, expected at least two: a softmax over '
+                'one class is always 1, and the loss always 0. Leave it out: '
+                "model.distiller.only=['soft_regression']."
+            )
+        return logits
 
     def _distance(self, s: Tensor, t: Tensor) -> Tensor:
         return soft_class_kl(s, t, self.tau, self.direction)

@@ -27,6 +27,7 @@ METHODS = {
     'rdr-kd-responsive': ['ResponsiveLoss'],
     'kd-rnet': ['SoftClassLoss', 'SoftRegressionLoss'],
     'kd-rnet-cls': ['SoftClassLoss'],
+    'kd-rnet-reg': ['SoftRegressionLoss'],
 }
 DISTILLATIONS = [path for path in CONFIGS if path.stem.split('_')[0] in METHODS]
 PLAIN = [path for path in CONFIGS if path not in DISTILLATIONS]

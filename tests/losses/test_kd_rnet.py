@@ -208,6 +208,15 @@ def test_distributions_and_points_are_no_deltas(builder):
         SoftRegressionLoss()(levels, levels, batch)
 
 
+def test_one_class_is_refused():
+    """A loss that is always 0 would pass for a distillation."""
+    head = MODELS.build(retinanet(num_classes=1)).bbox_head
+    levels = tuple(torch.randn(2, A, *size) for size in SIZES)
+    batch = context('horizontal', POSITIVE, heads=(head, copy.deepcopy(head)))
+    with pytest.raises(ConfigError, match='got one class, expected at least two'):
+        SoftClassLoss()((levels, None), (levels, None), batch)
+
+
 DISTILLER = dict(
     type='aerialkd.DetectionDistiller',
     recorders=dict(head=dict(type='HeadOutputs')),
