@@ -2,7 +2,6 @@
 # on, cut into tiles by tools/split_dota.py; see configs/kd_rnet/README.md.
 dataset_type = 'aerialkd.DOTADataset'
 data_root = 'data/dota_mini/'
-classes = ('small-vehicle', 'large-vehicle', 'ship', 'harbor')
 image_scale = (600, 600)
 crop_size = (320, 320)
 
@@ -62,7 +61,6 @@ train_dataloader = dict(
             data_prefix=dict(
                 img_path='tiles/train/images', ann_path='tiles/train/labelTxt'
             ),
-            metainfo=dict(classes=classes),
             filter_cfg=dict(filter_empty_gt=True),
             pipeline=train_pipeline,
         ),
@@ -77,7 +75,6 @@ val_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='tiles/val/images', ann_path='tiles/val/labelTxt'),
-        metainfo=dict(classes=classes),
         test_mode=True,
         pipeline=test_pipeline,
     ),
