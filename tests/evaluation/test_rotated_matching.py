@@ -293,15 +293,15 @@ def clear_image(rng):
 
 
 def test_fast_enough():
-    """10,000 detections and 2,500 objects in 50 images; measured: 0.2 s."""
+    """10,000 detections and 2,500 objects in 50 images; measured: 0.2 s of the CPU."""
     rng = np.random.default_rng(0)
     images = [random_image(rng, 50, 200) for _ in range(50)]
     for image in images:
         image.gt_labels = image.gt_labels * 5 + rng.integers(0, 5, 50)
         image.labels = image.labels * 5 + rng.integers(0, 5, 200)
-    start = time.perf_counter()
+    start = time.process_time()  # other processes do not count
     tables = rotated_tables([matched(image) for image in images], 15)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert tables.objects.sum() > 1500
     assert tables.detections.sum() == 10_000
 
