@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aerialkd.datasets.corners import check_corners
+from aerialkd.datasets.corner_checks import check_corners
 from aerialkd.datasets.text_fields import finite_number, parse_each, read_lines
 from aerialkd.errors import AnnotationError
 

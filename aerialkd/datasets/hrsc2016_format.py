@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from aerialkd.datasets.corners import check_corners
+from aerialkd.datasets.corner_checks import check_corners
 from aerialkd.datasets.text_fields import finite_number, parse_each, read_text
 from aerialkd.errors import AnnotationError
 
