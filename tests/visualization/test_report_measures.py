@@ -217,3 +217,14 @@ def test_runs_without_measures_say_so():
     table = table_of(compare(runs)[0])
     assert [cell.text for cell in table.rows[0][1]] == ['not evaluated'] * 2
     assert 'large is not evaluated: it is a test.' in table.notes
+
+
+def test_a_method_is_named_by_the_losses_that_it_keeps():
+    losses = dict(
+        cls=dict(type='aerialkd.SoftClassLoss'),
+        reg=dict(type='aerialkd.SoftRegressionLoss'),
+    )
+    both = run('a', dict(distiller=dict(distill_losses=losses)))
+    assert both.method == 'SoftClass + SoftRegression'
+    one = run('b', dict(distiller=dict(distill_losses=losses, only=['reg'])))
+    assert one.method == 'SoftRegression'

@@ -56,8 +56,10 @@ class Run:
     @property
     def method(self) -> str:
         """Names of the distillation losses: ``'PKD'``."""
-        losses = self.cfg.model.get('distiller', {}).get('distill_losses', {})
-        types = [str(loss['type']).rpartition('.')[2] for loss in losses.values()]
+        distiller = self.cfg.model.get('distiller', {})
+        losses = distiller.get('distill_losses', {})
+        kept = [losses[name] for name in distiller.get('only') or losses]
+        types = [str(loss['type']).rpartition('.')[2] for loss in kept]
         return ' + '.join(dict.fromkeys(name.removesuffix('Loss') for name in types))
 
 
