@@ -14,10 +14,9 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
@@ -28,8 +27,7 @@ from aerialkd.errors import ConfigError
 ROOT = Path(__file__).parents[1]
 
 
-@dataclass(frozen=True)
-class Demo:
+class Demo(NamedTuple):
     """A detector of the demo, and the data that it is trained on.
 
     Attributes:

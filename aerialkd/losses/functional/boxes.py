@@ -43,7 +43,8 @@ def soft_smooth_l1(s: Tensor, t: Tensor, tau: float | None = 10.0) -> Tensor:
     tau = 1.0 if tau is None else tau
     above_zero('tau', tau)
     s, t = at_least_float(s), at_least_float(t.detach())
-    return tau**2 * F.smooth_l1_loss(s / tau, t / tau, reduction='none')
+    # torch's smooth_l1 with beta is beta * smooth_l1(x / beta).
+    return tau * F.smooth_l1_loss(s, t, reduction='none', beta=tau)
 
 
 def efficient_iou_loss(boxes_s: Tensor, boxes_t: Tensor) -> Tensor:
