@@ -1,79 +1,22 @@
 # Made satellite images of 128x128 in DOTA's layout (tools/make_demo_data.py), enlarged:
 # half of the objects are less than 6 pixels wide.
-dataset_type = 'aerialkd.DOTADataset'
+_base_ = './dota_1024.py'
 data_root = 'work_dirs/demo_rotated/data/'
 image_scale = (192, 192)
 train_batch_size = 8
-
-train_pipeline = [
-    dict(type='mmdet.LoadImageFromFile'),
-    dict(type='mmdet.LoadAnnotations', with_bbox=True, box_type='qbox'),
-    dict(type='mmrotate.ConvertBoxType', box_type_mapping=dict(gt_bboxes='rbox')),
-    dict(
-        type='mmdet.Resize',
-        scale=image_scale,
-        keep_ratio=True,
-        clip_object_border=False,  # rotated boxes cannot be clipped
-    ),
-    dict(
-        type='mmdet.RandomFlip',
-        prob=0.75,
-        direction=['horizontal', 'vertical', 'diagonal'],
-    ),
-    dict(type='mmdet.PackDetInputs'),
-]
-# 'instances' hands the evaluator the ground truth in pixels of the original image.
-test_pipeline = [
-    dict(type='mmdet.LoadImageFromFile'),
-    dict(
-        type='mmdet.Resize',
-        scale=image_scale,
-        keep_ratio=True,
-        clip_object_border=False,  # rotated boxes cannot be clipped
-    ),
-    dict(type='mmdet.LoadAnnotations', with_bbox=True, box_type='qbox'),
-    dict(type='mmrotate.ConvertBoxType', box_type_mapping=dict(gt_bboxes='rbox')),
-    dict(
-        type='mmdet.PackDetInputs',
-        meta_keys=(
-            'img_id',
-            'img_path',
-            'ori_shape',
-            'img_shape',
-            'scale_factor',
-            'instances',
-        ),
-    ),
-]
+_base_.train_pipeline[3].scale = image_scale
+_base_.test_pipeline[1].scale = image_scale
 
 train_dataloader = dict(
     batch_size=train_batch_size,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type=dataset_type,
         data_root=data_root,
-        data_prefix=dict(img_path='train/images', ann_path='train/labelTxt'),
-        filter_cfg=dict(filter_empty_gt=True),
-        pipeline=train_pipeline,
+        bad_annotations='error',
+        pipeline=_base_.train_pipeline,
     ),
 )
 val_dataloader = dict(
     batch_size=8,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(img_path='val/images', ann_path='val/labelTxt'),
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
+    dataset=dict(data_root=data_root, pipeline=_base_.test_pipeline),
 )
 test_dataloader = val_dataloader
-
-val_evaluator = dict(type='aerialkd.RotatedMetric')
-test_evaluator = val_evaluator
