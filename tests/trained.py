@@ -86,7 +86,7 @@ def train(cfg: Config, work_dir: Path, resume: bool = False) -> Path:
     return work_dir
 
 
-def write_dota(root: Path, images: int = 3, seed: int = 0) -> Path:
+def write_turned_objects(root: Path, images: int = 3, seed: int = 0) -> Path:
     """Turned bright planes and ships on dark ground, in DOTA's layout."""
     rng = np.random.default_rng(seed)
     for folder in ('images', 'annfiles'):

@@ -82,6 +82,11 @@ def level_pairs(preds_S: Levels, preds_T: Levels) -> list[tuple[Tensor, Tensor]]
     return list(zip(students, teachers, strict=True))
 
 
+def map_size(level: Tensor) -> tuple[int, int]:
+    """Height and width of a map (..., H, W)."""
+    return int(level.shape[-2]), int(level.shape[-1])
+
+
 def one_of(owner: object, name: str, value: object, allowed: Sequence[object]) -> None:
     """Refuse a setting that is none of the known ones.
 

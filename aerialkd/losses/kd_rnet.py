@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from aerialkd.errors import ConfigError
-from aerialkd.losses.base import DistillLoss, Maps, one_of
+from aerialkd.losses.base import DistillLoss, Maps, map_size, one_of
 from aerialkd.losses.functional import soft_class_kl, soft_smooth_l1
 from aerialkd.losses.functional.checks import above_zero, same_shape
 from aerialkd.losses.functional.logits import DIRECTIONS
@@ -79,7 +79,9 @@ class _HeadLoss(DistillLoss):
         """How many priors of each cell are compared."""
         chosen = self._chosen(preds_T, self._flat(preds_T, batch), batch)
         return {
-            f'{self.positions} priors': sums_of_cells(chosen.float(), _sizes(preds_T))
+            f'{self.positions} priors': sums_of_cells(
+                chosen.float(), [map_size(x) for x in preds_T[0]]
+            )
         }
 
     @torch.no_grad()
@@ -94,7 +96,7 @@ class _HeadLoss(DistillLoss):
         loss = s.new_zeros(chosen.shape, dtype=torch.float32)
         of_prior = self._distance(s[chosen], t[chosen])
         loss[chosen] = of_prior.sum(-1) if of_prior.ndim > 1 else of_prior
-        return {'loss': sums_of_cells(loss, _sizes(preds_S))}
+        return {'loss': sums_of_cells(loss, [map_size(x) for x in preds_S[0]])}
 
     def _chosen(self, preds: Any, flat: Tensor, batch: BatchContext) -> Tensor:
         """Priors that are compared, (N, L) bool."""
@@ -190,8 +192,3 @@ class SoftRegressionLoss(_HeadLoss):
 
     def _distance(self, s: Tensor, t: Tensor) -> Tensor:
         return soft_smooth_l1(s, t, self.tau)
-
-
-def _sizes(preds: Any) -> list[tuple[int, int]]:
-    """Height and width of each level."""
-    return [(int(x.shape[-2]), int(x.shape[-1])) for x in preds[0]]

@@ -26,7 +26,14 @@ from torch import Tensor, nn
 
 from aerialkd.connectors import GenerationBlock, channels_of_levels
 from aerialkd.errors import ConfigError, ShapeError
-from aerialkd.losses.base import DistillLoss, Levels, Maps, level_pairs, one_of
+from aerialkd.losses.base import (
+    DistillLoss,
+    Levels,
+    Maps,
+    level_pairs,
+    map_size,
+    one_of,
+)
 from aerialkd.losses.functional import (
     area_softmax,
     efficient_iou_loss,
@@ -120,7 +127,7 @@ class RegeneratedLoss(DistillLoss):
         same_shape('RegeneratedLoss', s, t)
         t = t.detach()
         keep_cells, keep_channels, _ = self.keep(t, batch)
-        valid = batch.valid_cells(_size(t))
+        valid = batch.valid_cells(map_size(t))
         if valid is not None:
             s = s * valid[:, None]
         new = self.spatial_blocks[level](s * keep_cells[:, None].to(s.dtype), valid)
@@ -138,9 +145,9 @@ class RegeneratedLoss(DistillLoss):
         Returns:
             M_s (N, H, W) bool, M_c (N, C) bool, and the attention A_s (N, H, W).
         """
-        valid = batch.valid_cells(_size(t))
+        valid = batch.valid_cells(map_size(t))
         spatial, channel = spatial_channel_attention(t, self.temperature, valid)
-        small = batch.rasterize(_size(t), (batch.areas < self.tau_area).float()) > 0
+        small = batch.rasterize(map_size(t), (batch.areas < self.tau_area).float()) > 0
         return (spatial <= self.tau_s) & ~small, channel <= self.tau_c, spatial
 
     def masks(self, preds_T: Levels, batch: BatchContext) -> Maps:
@@ -206,7 +213,7 @@ class DecoupledLoss(DistillLoss):
 
     def _level(self, s: Tensor, t: Tensor, batch: BatchContext) -> Tensor:
         same_shape('DecoupledLoss', s, t)
-        foreground, background = self.weights(_size(t), batch)
+        foreground, background = self.weights(map_size(t), batch)
         weight = self.alpha * foreground + self.beta * background
         return (_squared_difference(t.detach(), s) * weight).sum()
 
@@ -249,7 +256,7 @@ class DecoupledLoss(DistillLoss):
 
     def masks(self, preds_T: Levels, batch: BatchContext) -> Maps:
         """Weights of foreground and background cells."""
-        sizes = [_size(t) for t, _ in level_pairs(preds_T, preds_T)]
+        sizes = [map_size(t) for t, _ in level_pairs(preds_T, preds_T)]
         levels = [self.weights(size, batch) for size in sizes]
         return {
             'area weights W_q / S_q': tuple(fore for fore, _ in levels),
@@ -337,7 +344,7 @@ class ResponsiveLoss(DistillLoss):
     def _classification(self, s: Tensor, t: Tensor, batch: BatchContext) -> Tensor:
         same_shape('ResponsiveLoss, class scores', s, t)
         loss = soft_focal_bce(s, t, self.gamma).sum(1)
-        valid = batch.valid_cells(_size(s))
+        valid = batch.valid_cells(map_size(s))
         return loss if valid is None else loss * valid
 
     def _localisation(self, boxes_S: Tensor, boxes_T: Tensor) -> Tensor:
@@ -353,12 +360,8 @@ class ResponsiveLoss(DistillLoss):
         if batch is None:
             return {}
         classes, boxes = self.terms(preds_S, preds_T, batch)
-        sizes = [_size(level) for level in preds_S[0]]
+        sizes = [map_size(level) for level in preds_S[0]]
         return {'class loss': tuple(classes), 'box loss': sums_of_cells(boxes, sizes)}
-
-
-def _size(feat: Tensor) -> tuple[int, int]:
-    return int(feat.shape[-2]), int(feat.shape[-1])
 
 
 def _squared_difference(t: Tensor, s: Tensor) -> Tensor:

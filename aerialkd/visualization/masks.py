@@ -126,7 +126,7 @@ def _views(
 ) -> MaskViews:
     for sample in seen.samples:
         if not seen.annotated:
-            sample.gt_instances = _no_objects(model.student)
+            sample.gt_instances = _no_objects(model.student, seen.inputs.device)
     distiller = model.distiller
 
     def assigned() -> AssignedTargets | None:
@@ -153,12 +153,13 @@ def _views(
     return MaskViews(seen.picture, boxes.cpu().numpy(), levels, notes)
 
 
-def _no_objects(student: Any) -> InstanceData:
+def _no_objects(student: Any, device: torch.device) -> InstanceData:
+    """Ground truth of an image without objects, of the box type that the head has."""
     coder = getattr(getattr(student, 'bbox_head', None), 'bbox_coder', None)
-    none: Any = torch.zeros(0, getattr(coder, 'encode_size', 4))
+    none: Any = torch.zeros(0, getattr(coder, 'encode_size', 4), device=device)
     return InstanceData(
         bboxes=RotatedBoxes(none) if none.shape[1] == 5 else none,
-        labels=torch.zeros(0, dtype=torch.long),
+        labels=torch.zeros(0, dtype=torch.long, device=device),
     )
 
 

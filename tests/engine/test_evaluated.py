@@ -16,7 +16,7 @@ from aerialkd.engine.evaluated import cached_run, evaluated_run
 from aerialkd.engine.weights import load_weights
 from aerialkd.errors import CheckpointError, ConfigError
 from tests.builders import retinanet, rotated_retinanet
-from tests.trained import dota_config, train, visdrone_config, write_dota
+from tests.trained import dota_config, train, visdrone_config, write_turned_objects
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -151,7 +151,7 @@ def test_mistakes_are_named(work_dir, cfg, tmp_path):
 # mmrotate's measure leaves its temporary folder to the garbage collector.
 @pytest.mark.filterwarnings('ignore:Implicitly cleaning up:ResourceWarning')
 def test_rotated_boxes(tmp_path, without_processes):
-    cfg = dota_config(rotated_retinanet(), write_dota(tmp_path / 'dota'))
+    cfg = dota_config(rotated_retinanet(), write_turned_objects(tmp_path / 'dota'))
     model = MODELS.build(cfg.model)
     torch.save({'state_dict': model.state_dict()}, tmp_path / 'start.pth')
     run = evaluated_run(cfg, tmp_path / 'start.pth', tmp_path)
@@ -169,7 +169,7 @@ def test_rotated_boxes(tmp_path, without_processes):
 
 
 def test_rotated_metric(tmp_path):
-    cfg = dota_config(rotated_retinanet(), write_dota(tmp_path / 'dota'))
+    cfg = dota_config(rotated_retinanet(), write_turned_objects(tmp_path / 'dota'))
     cfg.test_evaluator = dict(type='aerialkd.RotatedMetric', classwise=True)
     model = MODELS.build(cfg.model)
     torch.save({'state_dict': model.state_dict()}, tmp_path / 'start.pth')

@@ -23,7 +23,7 @@ from aerialkd.evaluation.task1 import read_task1
 from aerialkd.registry import DATASETS, METRICS
 from aerialkd.structures.corners import corners
 from tests.evaluation import rotated_sets
-from tests.trained import META_KEYS, dota_config, write_dota
+from tests.trained import META_KEYS, dota_config, write_turned_objects
 
 CLASSES = ('plane', 'ship', 'harbor')
 PLANE, SHIP = (30.0, 30.0, 20.0, 8.0, 0.5), (70.0, 60.0, 30.0, 10.0, -1.0)
@@ -426,7 +426,7 @@ def test_options_that_do_not_fit(options, message):
 @pytest.mark.parametrize('meta', ['instances', 'flip'])
 def test_with_data_set_and_resizing_pipeline(tmp_path, meta):
     """Predictions equal to the ground truth score 1, whichever way it arrives."""
-    cfg = dota_config(Config(), write_dota(tmp_path / 'dota'))
+    cfg = dota_config(Config(), write_turned_objects(tmp_path / 'dota'))
     dataset_cfg = cfg.test_dataloader.dataset
     load = [dict(type='mmdet.LoadImageFromFile'), *dataset_cfg.pipeline[1:4]]
     load[1] = dict(type='mmdet.Resize', scale=(128, 96), keep_ratio=False)

@@ -24,7 +24,7 @@ from tests.trained import (
     dota_config,
     train,
     visdrone_config,
-    write_dota,
+    write_turned_objects,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -294,7 +294,7 @@ def test_a_page_that_is_too_large_is_not_written(report, runs, tmp_path, monkeyp
 # mmrotate's measure leaves its temporary folder to the garbage collector.
 @pytest.mark.filterwarnings('ignore:Implicitly cleaning up:ResourceWarning')
 def test_rotated_boxes(tmp_path, without_processes):
-    cfg = dota_config(rotated_retinanet(), write_dota(tmp_path / 'dota'))
+    cfg = dota_config(rotated_retinanet(), write_turned_objects(tmp_path / 'dota'))
     folder = train(cfg, tmp_path / 'turned')
     content = Page(write_report([folder], tmp_path / 'r.html', device='cpu'))
     assert 'mAP in percent: turned' in content.text
