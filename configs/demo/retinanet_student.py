@@ -1,14 +1,11 @@
 _base_ = [
-    '../_base_/models/retinanet_tiny.py',
+    '../_base_/models/retinanet_tiny_normalised.py',
     '../_base_/datasets/demo.py',
     '../_base_/schedules/demo.py',
     '../_base_/default_runtime.py',
 ]
-# Normalised pyramid and head: without pretrained weights and in so few steps a detector
-# learns several times faster with them.
 model = dict(
     backbone=dict(base_channels=8, stem_channels=8),
-    neck=dict(in_channels=[8, 16, 32, 64], norm_cfg=dict(type='BN')),
-    bbox_head=dict(norm_cfg=dict(type='GN', num_groups=16)),
+    neck=dict(in_channels=[8, 16, 32, 64]),
 )
 work_dir = 'work_dirs/demo/retinanet_student'
