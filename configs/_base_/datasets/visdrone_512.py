@@ -11,6 +11,12 @@ train_pipeline = [
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs'),
 ]
+# For a student that is shown half of what its teacher sees.
+zoomed_train_pipeline = [
+    *train_pipeline[:2],
+    dict(type='Resize', scale=(1024, 1024), keep_ratio=False),
+    *train_pipeline[3:],
+]
 # 'instances' hands the evaluator the ground truth in pixels of the original image.
 test_meta_keys = (
     'img_id',
