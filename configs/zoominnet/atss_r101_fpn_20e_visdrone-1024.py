@@ -1,8 +1,17 @@
 # Table 6, "+Better Anchor Assignment": read as ATSS, with MMDetection's head for it.
 # One square anchor a cell, 4 strides wide: about the middle of RetinaNet's nine.
-_base_ = './retinanet_r101_fpn_20e_visdrone-1024.py'
+_base_ = [
+    '../_base_/models/retinanet_r50_fpn.py',
+    '../_base_/datasets/visdrone_1024.py',
+    '../_base_/schedules/20e.py',
+    '../_base_/default_runtime.py',
+]
 model = dict(
     type='ATSS',
+    backbone=dict(
+        depth=101,
+        init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet101'),
+    ),
     bbox_head=dict(
         type='ATSSHead',
         anchor_generator=dict(octave_base_scale=4, scales_per_octave=1, ratios=[1.0]),
