@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.visualization import Visualizer
@@ -21,6 +21,18 @@ from aerialkd.registry import MODELS
 from aerialkd.structures import AssignedTargets, BatchContext
 
 STUDENT = 'architecture.'
+
+
+class View(NamedTuple):
+    """A batch as one of the models is shown it.
+
+    Attributes:
+        inputs: normalised, padded images, (N, C, H, W).
+        samples: their data samples, boxes in pixels of ``inputs``.
+    """
+
+    inputs: Tensor
+    samples: Sequence[Any]
 
 
 @MODELS.register_module()
@@ -53,6 +65,9 @@ class DetectionDistill(SingleTeacherDistill):
         ConfigError: if the student or teacher cannot be distilled.
         TeacherError: if the checkpoint or the classes do not fit.
     """
+
+    # Size of the teacher's images over that of the student's.
+    teacher_scale = 1.0
 
     def __init__(
         self,
@@ -138,21 +153,28 @@ class DetectionDistill(SingleTeacherDistill):
         Returns:
             The student's losses as ``student.*``, the distillation's as ``distill.*``.
         """
-        samples = list(data_samples or [])
+        teachers, students = self.views(batch_inputs, list(data_samples or []))
         if self.distillation_stopped:
-            losses = self.student(batch_inputs, samples, mode='loss')
+            losses = self.student(*students, mode='loss')
             return {**add_prefix(losses, 'student'), **self._idle_connectors()}
         try:
-            self.run_teacher(batch_inputs, samples)
-            losses = self.run_student(batch_inputs, samples)
-            batch = self.context(batch_inputs, samples)
+            self.run_teacher(*teachers)
+            losses = self.run_student(*students)
+            batch = self.context(*students)
             distill = self.distiller.compute_distill_losses(batch)
         finally:
             self.distiller.clear_records()
         return {**add_prefix(losses, 'student'), **add_prefix(distill, 'distill')}
 
+    def views(
+        self, inputs: Tensor, data_samples: Sequence[Any]
+    ) -> tuple[View, View]:
+        """What the teacher and what the student is shown of a batch."""
+        view = View(inputs, data_samples)
+        return view, view
+
     def run_teacher(self, batch_inputs: Tensor, data_samples: Sequence[Any]) -> None:
-        """Record the teacher's forward pass."""
+        """Record the teacher's forward pass on its view."""
         self.distiller.set_deliveries_override(False)
         with self.distiller.teacher_recorders, self.distiller.deliveries:
             self.frozen_teacher(
@@ -162,7 +184,7 @@ class DetectionDistill(SingleTeacherDistill):
     def run_student(
         self, batch_inputs: Tensor, data_samples: Sequence[Any]
     ) -> dict[str, Any]:
-        """Record the student's step and return its task losses."""
+        """Record the student's step on its view and return its task losses."""
         with self._recording_student():
             return self.student(batch_inputs, data_samples, mode='loss')
 
@@ -184,12 +206,13 @@ class DetectionDistill(SingleTeacherDistill):
             What the losses may know about the batch; None without ground truth.
         """
         self.eval()
-        self.run_teacher(batch_inputs, data_samples)
+        teachers, students = self.views(batch_inputs, data_samples)
+        self.run_teacher(*teachers)
         with raw_outputs(self.student), self._recording_student():
             if annotated:
-                self.student(batch_inputs, data_samples, mode='loss')
-                return self.context(batch_inputs, data_samples)
-            feats = self.student.extract_feat(batch_inputs)
+                self.student(*students, mode='loss')
+                return self.context(*students)
+            feats = self.student.extract_feat(students.inputs)
             if hasattr(self.student, 'bbox_head'):
                 self.student.bbox_head(feats)  # forward() itself would call no hooks
             return None
@@ -209,7 +232,7 @@ class DetectionDistill(SingleTeacherDistill):
         """What the losses may know about the batch.
 
         Args:
-            batch_inputs: as for :meth:`loss`.
+            batch_inputs: the student's view.
             data_samples: likewise.
             assigned: gives the student's assigned targets; by default those that were
                 recorded when it ran.
@@ -222,6 +245,7 @@ class DetectionDistill(SingleTeacherDistill):
             (height, width),
             assigned or (lambda: self.distiller.assigned),
             (heads[0], heads[1]) if len(heads) == 2 else None,
+            self.teacher_scale,
         )
 
     def _idle_connectors(self) -> dict[str, Tensor]:

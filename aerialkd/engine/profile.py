@@ -70,12 +70,13 @@ def profile_step(
     profile = StepProfile()
     model.train()
     inputs, samples = data['inputs'], data['data_samples']
+    teachers, students = model.views(inputs, samples)
 
     def student_step() -> None:
-        _backward(model, model.student(inputs, samples, mode='loss'))
+        _backward(model, model.student(*students, mode='loss'))
 
     def teacher_forward() -> None:
-        model.frozen_teacher(inputs, samples, model.distiller.needs_teacher_head)
+        model.frozen_teacher(*teachers, model.distiller.needs_teacher_head)
 
     def whole_step() -> None:
         _backward(model, model(inputs, samples, mode='loss'))
@@ -148,13 +149,13 @@ def _time_losses(model: DetectionDistill, data: dict[str, Any]) -> dict[str, flo
 
     The backward pass ends at the student's records and at the distiller's parameters.
     """
-    inputs, samples = data['inputs'], data['data_samples']
+    teachers, students = model.views(data['inputs'], data['data_samples'])
     distiller = model.distiller
     seconds = {}
     try:
-        model.run_teacher(inputs, samples)
-        model.run_student(inputs, samples)
-        context = model.context(inputs, samples)
+        model.run_teacher(*teachers)
+        model.run_student(*students)
+        context = model.context(*students)
 
         def run(name: str) -> None:
             # Its own records: a record behind another would add what lies between.

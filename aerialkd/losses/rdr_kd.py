@@ -41,6 +41,7 @@ from aerialkd.losses.functional import (
     spatial_channel_attention,
 )
 from aerialkd.losses.functional.checks import at_least_float, same_shape
+from aerialkd.losses.functional.features import squared_distance
 from aerialkd.registry import MODELS
 from aerialkd.structures import BatchContext, sums_of_cells
 
@@ -136,7 +137,7 @@ class RegeneratedLoss(DistillLoss):
         if valid is None:
             new = at_least_float(new)
             return F.mse_loss(new, t.to(new.dtype), reduction='sum')
-        return (_squared_difference(t, new) * valid).sum()
+        return (squared_distance(new, t) * valid).sum()
 
     @torch.no_grad()
     def keep(self, t: Tensor, batch: BatchContext) -> tuple[Tensor, Tensor, Tensor]:
@@ -215,7 +216,7 @@ class DecoupledLoss(DistillLoss):
         same_shape('DecoupledLoss', s, t)
         foreground, background = self.weights(map_size(t), batch)
         weight = self.alpha * foreground + self.beta * background
-        return (_squared_difference(t.detach(), s) * weight).sum()
+        return (squared_distance(s, t) * weight).sum()
 
     @torch.no_grad()
     def weights(
@@ -362,11 +363,6 @@ class ResponsiveLoss(DistillLoss):
         classes, boxes = self.terms(preds_S, preds_T, batch)
         sizes = [map_size(level) for level in preds_S[0]]
         return {'class loss': tuple(classes), 'box loss': sums_of_cells(boxes, sizes)}
-
-
-def _squared_difference(t: Tensor, s: Tensor) -> Tensor:
-    """Squared difference summed over the channels, (N, C, H, W) x2 -> (N, H, W)."""
-    return (at_least_float(t) - at_least_float(s)).square().sum(1)
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """What is known about a batch: boxes, masks, assigned targets."""
 
+from aerialkd.structures.anchor_grid import CellOverlaps, cell_overlaps
 from aerialkd.structures.assigned import AssignedTargets
 from aerialkd.structures.batch_context import BatchContext
 from aerialkd.structures.box_cells import BoxCells, box_cells
@@ -9,14 +10,19 @@ from aerialkd.structures.dense_head import (
     flatten_levels,
     sums_of_cells,
 )
+from aerialkd.structures.scaling import nearest_cells, scaled_boxes
 
 __all__ = [
     'AssignedTargets',
     'BatchContext',
     'BoxCells',
+    'CellOverlaps',
     'box_cells',
+    'cell_overlaps',
     'decode_boxes',
     'flatten_deltas',
     'flatten_levels',
+    'nearest_cells',
+    'scaled_boxes',
     'sums_of_cells',
 ]

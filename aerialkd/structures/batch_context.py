@@ -19,6 +19,7 @@ from aerialkd.structures.dense_head import (
     flatten_levels,
     settings_of,
 )
+from aerialkd.structures.scaling import nearest_cells, scaled_boxes
 
 
 class BatchContext:
@@ -35,6 +36,8 @@ class BatchContext:
         assigned: gives the student's assigned targets, or None if there are none;
             called when a loss first asks for them.
         heads: dense heads of student and teacher, for losses that compare boxes.
+        teacher_scale: size of the teacher's images over that of the student's. All
+            boxes and priors here are in pixels of the student's images.
 
     Raises:
         BoxTypeError: if the boxes are neither (n, 4) nor (n, 5), or mixed.
@@ -46,11 +49,13 @@ class BatchContext:
         batch_input_shape: tuple[int, int],
         assigned: Callable[[], AssignedTargets | None] | None = None,
         heads: tuple[Any, Any] | None = None,
+        teacher_scale: float = 1.0,
     ) -> None:
         self.data_samples = data_samples
         self.batch_input_shape = (int(batch_input_shape[0]), int(batch_input_shape[1]))
         self._read_assigned = assigned
         self._heads = heads
+        self.teacher_scale = teacher_scale
         self._cells: dict[tuple[int, int], BoxCells] = {}
         self._valid: dict[tuple[int, int], Tensor] = {}
         columns = {boxes.shape[-1] for boxes in self.boxes_list}
@@ -211,22 +216,68 @@ class BatchContext:
     def require_same_priors(self, who: str) -> None:
         """Refuse two heads whose outputs do not mean the same, prior by prior.
 
+        The priors of a teacher at another scale are compared where they lie in the
+        student's images.
+
         Raises:
             ConfigError: if their priors or box coders differ.
         """
         student, teacher = self._head(True), self._head(False)
+        scale = self.teacher_scale
+        zoomed = f" (the student's times {scale:g}, the scale)" if scale != 1 else ''
         for part in ('prior_generator', 'bbox_coder'):
-            one, other = (settings_of(getattr(h, part)) for h in (student, teacher))
+            one = settings_of(getattr(student, part), scale)
+            other = settings_of(getattr(teacher, part))
             if one != other:
                 raise ConfigError(
                     f'{who} compares the outputs of the heads prior by prior, but '
-                    f"{part} differs: student's {one}, teacher's {other}. Train both "
-                    'with the same, or distil features.'
+                    f"{part} differs: student's {one}, teacher's {other}{zoomed}. "
+                    'Train both with the same, or distil features.'
                 )
 
     def decoded_boxes(self, bbox_preds: Sequence[Tensor], of_student: bool) -> Tensor:
         """Boxes of every prior in pixels; see :func:`decode_boxes`."""
-        return decode_boxes(self._head(of_student), bbox_preds)
+        boxes = decode_boxes(self._head(of_student), bbox_preds)
+        if of_student or self.teacher_scale == 1:
+            return boxes
+        return scaled_boxes(boxes, 1 / self.teacher_scale)
+
+    @property
+    def prior_generator(self) -> Any:
+        """What makes the priors of the student's head."""
+        return self._head(True).prior_generator
+
+    def on_grid(
+        self,
+        feat: Tensor,
+        level: int,
+        stride: tuple[float, float],
+        of_student: bool,
+        size: tuple[int, int] | None = None,
+    ) -> Tensor:
+        """Bring a map of the neck to a grid of another step, by nearest cells.
+
+        Args:
+            feat: (N, C, h, w).
+            level: which level of the neck it is.
+            stride: of the grid along x and y, in pixels of the student's images.
+            of_student: whose neck it is.
+            size: (H, W) of the grid; by default what covers the same pixels.
+
+        Returns:
+            (N, C, H, W); see :func:`nearest_cells`.
+        """
+        head = self._head(of_student)
+        scale = 1.0 if of_student else self.teacher_scale
+        # Strides are those of the priors, which a head of LA makes finer than its maps.
+        cell = getattr(head, 'upsample', 1) / scale
+        steps = [
+            wanted / (own * cell)
+            for wanted, own in zip(
+                stride, head.prior_generator.strides[level], strict=True
+            )
+        ]
+        return nearest_cells(feat, (steps[1], steps[0]), size)
 
     @property
     def sigmoid_scores(self) -> bool:

@@ -122,7 +122,8 @@ def box_cells(
     scale = boxes.new_tensor([width / input_shape[1], height / input_shape[0]])
     limit = boxes.new_tensor([width, height])
     if rotated:
-        low, high = _rotated_window(boxes, scale)
+        centre, half = half_extents(boxes)
+        low, high = (centre - half) * scale, (centre + half) * scale
     else:
         low, high = boxes[:, :2] * scale, boxes[:, 2:] * scale
     meets = ((high > 0) & (low < limit)).all(-1)  # (Q,)
@@ -130,7 +131,7 @@ def box_cells(
     last = torch.minimum(high.ceil(), limit - 1).long()
     extent = (last - first + 1).clamp(min=0) * meets[:, None]  # (Q, 2) as x, y
 
-    box, y, x = _enumerate_windows(first, extent)
+    box, y, x = enumerate_windows(first, extent)
     if rotated:
         keep = _inside_rotated(boxes, box, x, y, scale)
         box, y, x = box[keep], y[keep], x[keep]
@@ -138,7 +139,7 @@ def box_cells(
     return BoxCells(box, image[box], y, x, boxes.shape[0], shape)
 
 
-def _enumerate_windows(first: Tensor, extent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def enumerate_windows(first: Tensor, extent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """List the cells of Q windows; (Q, 2) low corners and sizes -> three of (P,)."""
     count = extent.prod(-1)
     box = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)
@@ -150,14 +151,16 @@ def _enumerate_windows(first: Tensor, extent: Tensor) -> tuple[Tensor, Tensor, T
     return box, y, x
 
 
-def _rotated_window(boxes: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Low and high corner, in cells, of the horizontal box around a rotated one."""
-    centre, size, angle = boxes[:, :2], boxes[:, 2:4], boxes[:, 4]
+def half_extents(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Centre and half the size of the horizontal boxes around boxes, (Q, 2) each."""
+    if boxes.shape[-1] == 4:
+        low, high = boxes[:, :2], boxes[:, 2:]
+        return (low + high) / 2, (high - low) / 2
+    size, angle = boxes[:, 2:4], boxes[:, 4]
     cos, sin = angle.cos().abs(), angle.sin().abs()
     half_x = (size[:, 0] * cos + size[:, 1] * sin) / 2
     half_y = (size[:, 0] * sin + size[:, 1] * cos) / 2
-    half = torch.stack([half_x, half_y], -1)
-    return (centre - half) * scale, (centre + half) * scale
+    return boxes[:, :2], torch.stack([half_x, half_y], -1)
 
 
 def _inside_rotated(

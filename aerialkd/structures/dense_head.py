@@ -67,19 +67,33 @@ def flatten_deltas(head: Any, bbox_preds: Sequence[Tensor]) -> Tensor:
     return flatten_levels(bbox_preds, size)
 
 
-def settings_of(part: Any) -> str:
-    """Type and settings of a prior generator or box coder, to compare or to print."""
-    settings = {name: _plain(value) for name, value in vars(part).items()}
+# Settings of prior generators that are lengths in the image.
+LENGTHS = {'strides', 'base_sizes', 'base_anchors', 'centers'}
+
+
+def settings_of(part: Any, scale: float = 1.0) -> str:
+    """Type and settings of a prior generator or box coder, to compare or to print.
+
+    Args:
+        part: the generator or coder.
+        scale: factor of a generator's lengths.
+    """
+    settings = {
+        name: _plain(value, scale if name in LENGTHS else 1.0)
+        for name, value in vars(part).items()
+    }
     return f'{type(part).__name__}({settings})'
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, scale: float) -> Any:
     """Lists as tuples and tensors as numbers, so that equal settings look equal."""
     if isinstance(value, Tensor):
-        return _plain(value.tolist())
+        return _plain(value.tolist(), scale)
     if isinstance(value, (list, tuple)):
-        return tuple(map(_plain, value))
-    return float(value) if type(value) is int else value
+        return tuple(_plain(item, scale) for item in value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(f'{value * scale:.6g}')
+    return value
 
 
 def sums_of_cells(

@@ -122,6 +122,8 @@ def read_image(
 ) -> InputImage:
     """Take an image through the test pipeline and the model's preprocessor.
 
+    It is resized for the teacher where that sees it at another scale.
+
     Args:
         cfg: config with ``test_dataloader.dataset.pipeline``.
         path: the image.
@@ -131,7 +133,7 @@ def read_image(
     info: dict[str, Any] = dict(img_path=str(path), img_id=0)
     if instances is not None:
         info['instances'] = copy.deepcopy(list(instances))
-    packed = Compose(_pipeline(cfg))(info)
+    packed = Compose(_pipeline(cfg, getattr(model, 'teacher_scale', 1.0)))(info)
     raw = packed['inputs'].numpy()
     data = model.data_preprocessor(pseudo_collate([packed]), False)
     height, width = data['inputs'].shape[-2:]
@@ -175,7 +177,7 @@ def known_instances(
     return None, reason
 
 
-def _pipeline(cfg: Config) -> list[dict]:
+def _pipeline(cfg: Config, scale: float) -> list[dict]:
     """The test pipeline, with annotations loaded before the image is resized.
 
     Test pipelines load them behind it, as evaluation wants them in pixels of the
@@ -186,6 +188,9 @@ def _pipeline(cfg: Config) -> list[dict]:
     early = ('LoadAnnotations', 'ConvertBoxType')
     loading = [step for step in steps if step['type'].endswith(early)]
     others = [step for step in steps if step not in loading]
+    for step in others:
+        if scale != 1 and 'scale' in step:
+            step['scale'] = tuple(round(side * scale) for side in step['scale'])
     return [*others[:1], *loading, *others[1:]]
 
 

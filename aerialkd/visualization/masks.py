@@ -128,13 +128,14 @@ def _views(
         if not seen.annotated:
             sample.gt_instances = _no_objects(model.student, seen.inputs.device)
     distiller = model.distiller
+    teachers, students = model.views(seen.inputs, seen.samples)
 
     def assigned() -> AssignedTargets | None:
-        model.run_student(seen.inputs, seen.samples)
+        model.run_student(*students)
         return distiller.assigned
 
-    context = model.context(seen.inputs, seen.samples, assigned)
-    model.run_teacher(seen.inputs, seen.samples)
+    context = model.context(*students, assigned)
+    model.run_teacher(*teachers)
     levels: dict[int, dict[str, Map]] = {}
     for name, mapping in distiller.loss_forward_mappings.items():
         short = name.removeprefix('loss_')

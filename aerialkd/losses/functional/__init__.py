@@ -8,12 +8,20 @@ from aerialkd.losses.functional.attention import area_softmax, spatial_channel_a
 from aerialkd.losses.functional.boxes import efficient_iou_loss, soft_smooth_l1
 from aerialkd.losses.functional.features import pearson_loss, pearson_map
 from aerialkd.losses.functional.logits import soft_class_kl, soft_focal_bce
+from aerialkd.losses.functional.positions import (
+    key_position_mask,
+    key_positions,
+    position_aware_l2,
+)
 
 __all__ = [
     'area_softmax',
     'efficient_iou_loss',
+    'key_position_mask',
+    'key_positions',
     'pearson_loss',
     'pearson_map',
+    'position_aware_l2',
     'soft_class_kl',
     'soft_focal_bce',
     'soft_smooth_l1',

@@ -79,3 +79,8 @@ def _standardise(feat: Tensor) -> Tensor:
     # sqrt has no finite slope at 0, so that dead channels must not pass through it.
     deviation = variance.where(live, torch.ones_like(variance)).sqrt() + STD_EPS
     return centred * live / deviation
+
+
+def squared_distance(s: Tensor, t: Tensor) -> Tensor:
+    """Squared difference summed over the channels, (N, C, H, W) x2 -> (N, H, W)."""
+    return (at_least_float(t.detach()) - at_least_float(s)).square().sum(1)
