@@ -170,7 +170,7 @@ def _time_losses(model: DetectionDistill, data: dict[str, Any]) -> dict[str, flo
             torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True)
 
         for name in distiller.loss_forward_mappings:
-            seconds[name] = _timed(partial(run, name), inputs.device)
+            seconds[name] = _timed(partial(run, name), students.inputs.device)
     finally:
         distiller.clear_records()
     return seconds
