@@ -51,7 +51,7 @@ class CrossScaleDistill(DetectionDistill):
         self.teacher_scale = float(scale)
         self.antialias = antialias
         # The student's own preprocessor stays with the student, for its own images.
-        own = self.data_preprocessor
+        own: Any = self.data_preprocessor
         teachers = getattr(self.teacher, 'data_preprocessor', None)
         divisors = [getattr(p, 'pad_size_divisor', None) for p in (own, teachers)]
         if divisors[0] is None:
@@ -100,7 +100,9 @@ class CrossScaleDistill(DetectionDistill):
             batch_input_shape=input_shape,
         )
         if 'scale_factor' in sample:
-            meta['scale_factor'] = tuple(f / self.teacher_scale for f in sample.scale_factor)
+            meta['scale_factor'] = tuple(
+                f / self.teacher_scale for f in sample.scale_factor
+            )
         shrunk.set_metainfo(meta)
         for name in ('gt_instances', 'ignored_instances'):
             if name not in sample:

@@ -166,9 +166,7 @@ class DetectionDistill(SingleTeacherDistill):
             self.distiller.clear_records()
         return {**add_prefix(losses, 'student'), **add_prefix(distill, 'distill')}
 
-    def views(
-        self, inputs: Tensor, data_samples: Sequence[Any]
-    ) -> tuple[View, View]:
+    def views(self, inputs: Tensor, data_samples: Sequence[Any]) -> tuple[View, View]:
         """What the teacher and what the student is shown of a batch."""
         view = View(inputs, data_samples)
         return view, view

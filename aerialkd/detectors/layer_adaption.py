@@ -39,9 +39,8 @@ class LayerAdaption:
             )
         self.upsample = upsample
         strides = [_divided(stride, upsample) for stride in anchor_generator['strides']]
-        super().__init__(
-            *args, anchor_generator={**anchor_generator, 'strides': strides}, **kwargs
-        )
+        kwargs['anchor_generator'] = {**anchor_generator, 'strides': strides}
+        super().__init__(*args, **kwargs)
 
     def _init_layers(self) -> None:
         super()._init_layers()  # type: ignore[misc]

@@ -114,8 +114,8 @@ class PositionAwareL2Loss(DistillLoss):
         if len(maps) != generator.num_levels:
             raise ConfigError(
                 f'PositionAwareL2Loss: got maps of {len(maps)} levels, expected the '
-                f"{generator.num_levels} that have anchors. Choose levels with the loss's "
-                "own 'levels', not in loss_forward_mappings."
+                f'{generator.num_levels} that have anchors. Choose levels with the '
+                "loss's own 'levels', not in loss_forward_mappings."
             )
         chosen = range(len(maps)) if self.levels is None else self.levels
         return [

@@ -101,7 +101,9 @@ def _horizontal_ious(offset: Tensor, half: Tensor, anchors: Tensor) -> Tensor:
     return inter.div_(areas.sub_(inter).clamp_(min=1e-6))
 
 
-def _rotated_ious(bound: Tensor, offset: Tensor, boxes: Tensor, anchors: Tensor) -> Tensor:
+def _rotated_ious(
+    bound: Tensor, offset: Tensor, boxes: Tensor, anchors: Tensor
+) -> Tensor:
     """Exact IoU where the circumscribed boxes meet, (P, A)."""
     pair, anchor = bound.nonzero(as_tuple=True)
     ious = torch.zeros_like(bound)

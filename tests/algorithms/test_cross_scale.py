@@ -85,7 +85,9 @@ def test_the_student_sees_a_filtered_image_of_its_size():
     model = build(antialias=True)
     data = model.data_preprocessor(batch(SIZES), True)
     seen = model.views(**data)[1].inputs
-    half = F.interpolate(data['inputs'], scale_factor=0.5, mode='bilinear', antialias=True)
+    half = F.interpolate(
+        data['inputs'], scale_factor=0.5, mode='bilinear', antialias=True
+    )
     assert torch.equal(seen, half)
     # A checkerboard of single pixels is grey when it is filtered, not black or white.
     board = (torch.arange(64)[:, None] + torch.arange(64)) % 2
@@ -125,7 +127,9 @@ def test_rotated_boxes():
         sample.gt_instances.bboxes = RotatedBoxes(boxes)
         sample.ignored_instances.bboxes = RotatedBoxes(boxes[:1])
     model = build(with_la(rotated_retinanet()), teacher=rotated_retinanet())
-    big, small = (v.samples[0] for v in model.views(**model.data_preprocessor(data, True)))
+    big, small = (
+        v.samples[0] for v in model.views(**model.data_preprocessor(data, True))
+    )
     expected = big.gt_instances.bboxes.tensor.clone()
     expected[:, :4] /= 2
     assert torch.allclose(small.gt_instances.bboxes.tensor, expected)
@@ -141,10 +145,12 @@ def test_the_frames_agree_on_boxes_and_priors():
     sizes = [(x, x) for x in (16, 8, 4, 2)]
     # Deltas of zero are the anchors themselves.
     nothing = [torch.zeros(2, 6 * 4, *size) for size in sizes]
-    ours, theirs = (context.decoded_boxes(nothing, student) for student in (True, False))
+    ours, theirs = (
+        context.decoded_boxes(nothing, student) for student in (True, False)
+    )
     assert torch.allclose(ours, theirs, atol=1e-4)
     plain = build(retinanet(), teacher=retinanet())
-    with pytest.raises(ConfigError, match='prior_generator differs.*times 2'):
+    with pytest.raises(ConfigError, match=r'prior_generator differs.*times 2'):
         plain.context(*views[1]).require_same_priors('test')
 
 
@@ -193,7 +199,9 @@ def test_refuses_what_it_cannot_shrink():
         model.views(torch.zeros(1, 3, 63, 64), [])
     data = model.data_preprocessor(batch(((64, 64),)), True)
     sample = data['data_samples'][0]
-    sample.gt_instances = InstanceData(**dict(sample.gt_instances.items()), masks=[0] * 3)
+    sample.gt_instances = InstanceData(
+        **dict(sample.gt_instances.items()), masks=[0] * 3
+    )
     with pytest.raises(ConfigError, match='instance masks'):
         model.views(**data)
     student = retinanet()

@@ -1,4 +1,4 @@
-# The teacher at twice the scale of every student of configs/visdrone_mini/*zoom-retinanet.py.
+# The teacher at twice the scale of its students, zoom-retinanet of VisDrone-mini.
 cross_scale = dict(
     type='aerialkd.CrossScaleDistill',
     scale=2,
