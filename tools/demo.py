@@ -1,10 +1,11 @@
 """The demo: made images, a teacher, a student alone, the same student distilled.
 
-With --methods, distilled by each of them; with --detector rotated-retinanet, on rotated
-boxes.
+With --methods, trained with each of them; with --detector rotated-retinanet, on rotated
+boxes; with --detector zoom-retinanet, by a teacher that sees the images at twice the
+scale.
 
-Everything lands under work_dirs/demo or work_dirs/demo_rotated. Interrupted and
-started again, it goes on where it was.
+Everything lands under work_dirs/demo, work_dirs/demo_rotated or work_dirs/demo_zoom.
+Interrupted and started again, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class Demo(NamedTuple):
     """A detector of the demo, and the data that it is trained on.
 
     Attributes:
-        work_dir: everything lands there.
+        work_dir: everything else lands there.
+        data: the made images.
         made: what ``tools/make_demo_data.py`` is told.
         measures: columns of the table.
         key: the evaluator's name of a measure.
@@ -39,22 +41,29 @@ class Demo(NamedTuple):
     """
 
     work_dir: Path
+    data: Path
     made: dict[str, Any]
     measures: tuple[str, ...]
     key: str
     method: str
 
 
+HORIZONTAL = Demo(
+    work_dir=Path('work_dirs/demo'),
+    data=Path('work_dirs/demo/data'),
+    made={'layout': 'visdrone', 'images': 1000, 'size': 192, 'seed': 0},
+    measures=('AP', 'AP50', 'AP75', 'AP_S', 'AP_M'),
+    key='visdrone/{}@500',
+    method='pkd',
+)
 DEMOS = {
-    'retinanet': Demo(
-        work_dir=Path('work_dirs/demo'),
-        made={'layout': 'visdrone', 'images': 1000, 'size': 192, 'seed': 0},
-        measures=('AP', 'AP50', 'AP75', 'AP_S', 'AP_M'),
-        key='visdrone/{}@500',
-        method='pkd',
+    'retinanet': HORIZONTAL,
+    'zoom-retinanet': HORIZONTAL._replace(
+        work_dir=Path('work_dirs/demo_zoom'), method='la-cskd'
     ),
     'rotated-retinanet': Demo(
         work_dir=Path('work_dirs/demo_rotated'),
+        data=Path('work_dirs/demo_rotated/data'),
         made={'layout': 'dota', 'images': 1000, 'size': 128, 'seed': 0},
         measures=('mAP', 'mAP50', 'AP75'),
         key='rotated/{}',
@@ -79,20 +88,18 @@ def parse_args() -> argparse.Namespace:
         help='train teacher and students once for each; the images stay the same',
     )
     parser.add_argument('--detector', choices=DEMOS, default='retinanet')
-    parser.add_argument(
-        '--methods', nargs='+', help='distil the student once with each'
-    )
+    parser.add_argument('--methods', nargs='+', help='train the student once with each')
     return parser.parse_args()
 
 
 def methods_of(detector: str) -> list[str]:
-    """The distillations of configs/demo for a detector."""
+    """What configs/demo makes of a detector's student."""
     found = (ROOT / 'configs/demo').glob(f'*_{detector}.py')
     return sorted(path.stem.removesuffix(f'_{detector}') for path in found)
 
 
 def chosen_methods(detector: str, methods: list[str] | None) -> list[str]:
-    """What the student is distilled with.
+    """What the student is trained with.
 
     Raises:
         ConfigError: if configs/demo has no such method for the detector.
@@ -193,7 +200,7 @@ def main() -> None:
     os.chdir(ROOT)  # paths in configs start there
     start = time.monotonic()
     made = [word for key, value in demo.made.items() for word in (f'--{key}', value)]
-    run('tools/make_demo_data.py', '--out', demo.work_dir / 'data', *made)
+    run('tools/make_demo_data.py', '--out', demo.data, *made)
     runs = {'teacher': f'{detector}_teacher', 'student alone': f'{detector}_student'}
     runs |= {f'{method} student': f'{method}_{detector}' for method in methods}
     configs = [(label, seeded(name, s)) for s in seeds for label, name in runs.items()]

@@ -51,7 +51,7 @@ class CrossScaleDistill(DetectionDistill):
         self.teacher_scale = float(scale)
         self.antialias = antialias
         # The student's own preprocessor stays with the student, for its own images.
-        own: Any = self.data_preprocessor
+        own: Any = self.data_preprocessor  # type: ignore[has-type]
         teachers = getattr(self.teacher, 'data_preprocessor', None)
         divisors = [getattr(p, 'pad_size_divisor', None) for p in (own, teachers)]
         if divisors[0] is None:

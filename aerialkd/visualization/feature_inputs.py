@@ -188,10 +188,23 @@ def _pipeline(cfg: Config, scale: float) -> list[dict]:
     early = ('LoadAnnotations', 'ConvertBoxType')
     loading = [step for step in steps if step['type'].endswith(early)]
     others = [step for step in steps if step not in loading]
-    for step in others:
-        if scale != 1 and 'scale' in step:
-            step['scale'] = tuple(round(side * scale) for side in step['scale'])
+    if scale != 1:
+        others = _zoomed(others, scale)
     return [*others[:1], *loading, *others[1:]]
+
+
+def _zoomed(steps: list[dict], scale: float) -> list[dict]:
+    """A pipeline that makes images ``scale`` times as large."""
+    resizing = [step for step in steps if {'scale', 'scale_factor'} & set(step)]
+    if not resizing:
+        return [*steps[:1], dict(type='mmdet.Resize', scale_factor=scale), *steps[1:]]
+    for step in resizing:
+        for key, whole in (('scale', True), ('scale_factor', False)):
+            if step.get(key) is not None:
+                sides = np.multiply(step[key], scale)
+                sides = sides.round().astype(int) if whole else sides
+                step[key] = tuple(sides.tolist()) if sides.ndim else sides.item()
+    return steps
 
 
 def _unwrapped(dataset: Any) -> Any:

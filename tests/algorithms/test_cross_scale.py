@@ -9,7 +9,15 @@ from mmrotate.structures.bbox import RotatedBoxes
 from torch.nn import functional as F
 
 from aerialkd.errors import ConfigError
-from tests.builders import batch, fcos, gfl, pkd_distiller, retinanet, rotated_retinanet
+from tests.builders import (
+    batch,
+    fcos,
+    gfl,
+    pkd_distiller,
+    retinanet,
+    rotated_retinanet,
+    yolov8,
+)
 
 SIZES = ((128, 192), (150, 100))
 
@@ -107,7 +115,8 @@ def test_every_student_trains(student, scale):
 
 
 @pytest.mark.parametrize(
-    ('student', 'teacher'), [(gfl, gfl), (fcos, gfl), (gfl, fcos), (retinanet, fcos)]
+    ('student', 'teacher'),
+    [(gfl, gfl), (fcos, gfl), (gfl, fcos), (retinanet, fcos), (yolov8, yolov8)],
 )
 def test_any_pair_with_a_pyramid(student, teacher):
     model = build(student(), teacher=teacher(), distiller=pkd_distiller())

@@ -34,3 +34,16 @@ def test_a_loss_is_charged_with_the_gradients_of_blocks_and_connectors(monkeypat
     assert len(trained) == 4 * (2 + 8)
     assert computed == [len(trained) + 4]
     assert set(profile.seconds) == {'student', 'teacher', 'whole', 'loss_regenerated'}
+
+
+def test_a_teacher_at_another_scale_is_timed_on_its_own_images():
+    model = MODELS.build(distill(type='aerialkd.CrossScaleDistill', scale=2))
+    seen = {'student': set(), 'teacher': set()}
+    for name in seen:
+        getattr(model, name).backbone.register_forward_pre_hook(
+            lambda _, args, name=name: seen[name].add(tuple(args[0].shape[-2:]))
+        )
+    data = made_batch(model, batch_size=1, size=(128, 64), boxes=2)
+    profile = profile_step(model, data, repeats=1, warmup=1)
+    assert seen == {'student': {(64, 32)}, 'teacher': {(128, 64)}}
+    assert set(profile.seconds) == {'student', 'teacher', 'whole', 'loss_pkd'}

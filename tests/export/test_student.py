@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmdet.apis import init_detector
+from mmdet.apis import inference_detector, init_detector
 from mmengine.config import Config
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from aerialkd.datasets import VisDroneDataset
-from aerialkd.engine import load_weights
+from aerialkd.engine import load_weights, student_model_cfg
 from aerialkd.errors import CheckpointError, ConfigError
 from aerialkd.export import student as export
 from aerialkd.export.student import export_student
@@ -318,6 +318,31 @@ def test_component_of_ours_keeps_the_import(tmp_path, monkeypatch):
 
 
 # Another Python imports mmdet: 6 s, more on a busy machine.
+def test_a_student_at_its_own_scale_is_exported_without_a_resize(tmp_path):
+    """Taught at twice the scale on a finer grid, it takes its images as they are."""
+    cfg = distillation('retinanet')
+    cfg.model.update(type='aerialkd.CrossScaleDistill', scale=2)
+    cfg.model.architecture.bbox_head.update(type='aerialkd.LARetinaHead', upsample=2)
+    student = build(student_model_cfg(cfg))
+    path = save(student, tmp_path / 'epoch_1.pth', CLASSES)
+    result = export_student(cfg, path, tmp_path / 'student.pth')
+    assert result.imports == ('aerialkd',)
+    exported = Config.fromfile(tmp_path / 'student.py')
+    steps = exported.test_dataloader.dataset.pipeline
+    assert [step.scale_factor for step in steps if 'Resize' in step.type] == [1.0]
+    assert exported.model.type == 'mmdet.RetinaNet'
+    assert exported.model.bbox_head.anchor_generator.strides == [8, 16, 32, 64]
+    seen = []
+    model = init_detector(
+        tmp_path / 'student.py', str(tmp_path / 'student.pth'), device='cpu'
+    )
+    model.backbone.register_forward_pre_hook(lambda _, x: seen.append(x[0].shape[-2:]))
+    found = inference_detector(model, image()).pred_instances
+    assert seen == [image().shape[:2]]
+    expected = predictions(student, cfg)
+    torch.testing.assert_close(found.bboxes, expected['bboxes'])
+
+
 @pytest.mark.timeout(240)
 def test_yolov8_is_exported_with_the_import(tmp_path):
     """Plain mmdet's inference reads config and weights, and aerialkd by itself."""

@@ -26,6 +26,14 @@ def test_every_cell_is_the_one_that_holds_its_corner(step, length):
         assert cell == min(at, length - 1)
 
 
+def test_a_step_may_be_rounded():
+    """Steps are quotients of strides: 3 * (2 / 3) cells further is cell 2."""
+    row = torch.arange(8).view(1, 1, 1, -1)
+    below = 2 / 3 - 1e-12
+    assert nearest_cells(row, (1, below))[0, 0, 0, :7].tolist() == [0, 0, 1, 2, 2, 3, 4]
+    assert nearest_cells(row, (1, 2 / 3 + 1e-12)).shape[-1] == 12
+
+
 def test_size_by_default_is_what_the_map_covers():
     feat = torch.zeros(1, 1, 5, 8)
     assert nearest_cells(feat, (2 / 3, 2)).shape == (1, 1, 7, 4)

@@ -150,3 +150,26 @@ def test_errors_are_one_line(files, tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr()
     assert printed.err.count('\n') == 1
     assert 'None of the losses (PKDLoss) selects cells' in printed.err
+
+
+@pytest.mark.parametrize('threshold', ['adaptive', 0.5])
+def test_key_positions_lie_on_the_teachers_image(files, threshold):
+    """A teacher at twice the scale: picture, boxes and maps are of its image."""
+    distiller = pkd_distiller(
+        distill_losses=dict(
+            pos=dict(type='aerialkd.PositionAwareL2Loss', threshold=threshold)
+        ),
+        loss_forward_mappings=dict(pos='fpn'),
+    )
+    cfg, path = files(distiller)
+    cfg.model.update(type='aerialkd.CrossScaleDistill', scale=2)
+    cfg.model.architecture.bbox_head.update(type='aerialkd.LARetinaHead', upsample=2)
+    views = mask_views(cfg, path, instances=[instance(BOX)])
+    assert views.image.shape == (128, 192, 3)  # twice the 64 x 96 of the pipeline
+    assert views.boxes.tolist() == [[2 * side for side in BOX]]
+    drawn = [maps['pos: key positions'] for maps in views.levels.values()]
+    assert [x.shape for x in drawn] == [(16, 24), (8, 12), (4, 6), (2, 3)]
+    ys, xs = np.nonzero(drawn[0])
+    # Around the middle of the box, (55, 39) of the teacher's pixels, 8 a cell.
+    assert [xs.mean(), ys.mean()] == pytest.approx([55 / 8, 39 / 8], abs=1.0)
+    assert len(xs) < drawn[0].size / 2
