@@ -15,7 +15,7 @@ Colors = Literal['viridis', 'inferno']
 
 HEAT_WEIGHT = 0.7  # of the colours, against the grey image under them
 _COLORMAPS = {'viridis': cv2.COLORMAP_VIRIDIS, 'inferno': cv2.COLORMAP_INFERNO}
-_MARGIN, _LINE, _BAR = 8, 24, 14  # pixels
+MARGIN, LINE, _BAR = 8, 24, 14  # pixels
 _FONT, _FONT_SIZE = cv2.FONT_HERSHEY_SIMPLEX, 0.6
 _NARROW, _WIDE = 256, 448  # widths between which a tile is kept
 
@@ -68,25 +68,25 @@ def heat_sheet(
     image = _resized(image)
     height, width = image.shape[:2]
     columns = max(len(heats) for _, heats in rows)
-    total = columns * (width + _MARGIN) + _MARGIN
-    beside = total - width - 3 * _MARGIN if columns > 2 else 0
-    lines = _wrap(legend, beside or total - 2 * _MARGIN)
-    top = _blank(max(height, 0 if not beside else len(lines) * _LINE), total)
-    top[:height, _MARGIN : _MARGIN + width] = image
+    total = columns * (width + MARGIN) + MARGIN
+    beside = total - width - 3 * MARGIN if columns > 2 else 0
+    lines = wrap_lines(legend, beside or total - 2 * MARGIN)
+    top = blank(max(height, 0 if not beside else len(lines) * LINE), total)
+    top[:height, MARGIN : MARGIN + width] = image
     if beside:
-        _write(top[:, width + _MARGIN :], lines, _MARGIN, 0)
+        write_lines(top[:, width + MARGIN :], lines, MARGIN, 0)
         parts = [top]
     else:
-        text = _blank(len(lines) * _LINE + _MARGIN, total)
-        _write(text, lines, _MARGIN, 0)
+        text = blank(len(lines) * LINE + MARGIN, total)
+        write_lines(text, lines, MARGIN, 0)
         parts = [text, top]
     for caption, heats in rows:
-        band = np.full((_LINE + 4, total, 3), 60, np.uint8)
-        _write(band, [caption], _MARGIN, 2, (255, 255, 255))
+        band = np.full((LINE + 4, total, 3), 60, np.uint8)
+        write_lines(band, [caption], MARGIN, 2, (255, 255, 255))
         tiles = [part for heat in heats for part in (_gap(height), _tile(image, heat))]
         row = np.concatenate(tiles, axis=1)
-        parts += [_blank(_MARGIN, total), band, _filled(row, total)]
-    return np.concatenate([_blank(_MARGIN, total), *parts])
+        parts += [blank(MARGIN, total), band, filled(row, total)]
+    return np.concatenate([blank(MARGIN, total), *parts])
 
 
 def colored(
@@ -115,21 +115,21 @@ def _resized(image: Picture) -> Picture:
 def _tile(image: Picture, heat: Heat) -> Picture:
     """Heading, heat map over the image, and the scale."""
     height, width = image.shape[:2]
-    tile = _blank(height + 2 * _LINE + _MARGIN, width)
+    tile = blank(height + 2 * LINE + MARGIN, width)
     if heat.values is None:
-        _write(tile, [heat.heading], 0, 0)
+        write_lines(tile, [heat.heading], 0, 0)
         return tile
-    _write(tile, [f'{heat.heading} (mean {heat.values.mean():.3g})'], 0, 0)
+    write_lines(tile, [f'{heat.heading} (mean {heat.values.mean():.3g})'], 0, 0)
     picture = colored(heat.values, heat.limits, heat.colors)
     # Cells as they are: smoothing would show detail that the map does not have.
     picture = cv2.resize(
         picture, (width, height), interpolation=cv2.INTER_NEAREST_EXACT
     )
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
-    tile[_LINE : _LINE + height] = cv2.addWeighted(
+    tile[LINE : LINE + height] = cv2.addWeighted(
         picture, HEAT_WEIGHT, grey, 1 - HEAT_WEIGHT, 0
     )
-    _write_scale(tile[_LINE + height + 4 :], heat)
+    _write_scale(tile[LINE + height + 4 :], heat)
     return tile
 
 
@@ -137,24 +137,25 @@ def _write_scale(place: Picture, heat: Heat) -> None:
     """A bar of the colours between the values of its ends."""
     low, high = (f'{value:.3g}' for value in heat.limits)
     width = place.shape[1]
-    _write(place, [low], 0, -2)
-    _write(place[:, width - _text_width(high) :], [high], 0, -2)
+    write_lines(place, [low], 0, -2)
+    write_lines(place[:, width - _text_width(high) :], [high], 0, -2)
     start, stop = _text_width(low) + 6, width - _text_width(high) - 6
     ramp = np.tile(np.linspace(0, 1, stop - start, dtype=np.float32), (_BAR, 1))
     place[3 : 3 + _BAR, start:stop] = colored(ramp, (0.0, 1.0), heat.colors)
 
 
-def _write(
+def write_lines(
     place: Picture,
     lines: Sequence[str],
     left: int,
     top: int,
     color: tuple[int, int, int] = (20, 20, 20),
 ) -> None:
+    """Write lines of text into a part of a picture, smaller where they are too long."""
     for number, line in enumerate(lines):
         room = place.shape[1] - 2 * left
         size = _FONT_SIZE * min(1.0, room / max(_text_width(line), 1))
-        origin = (left, top + number * _LINE + _LINE - 7)
+        origin = (left, top + number * LINE + LINE - 7)
         cv2.putText(place, line, origin, _FONT, size, color, 1, cv2.LINE_AA)
 
 
@@ -162,7 +163,7 @@ def _text_width(text: str) -> int:
     return int(cv2.getTextSize(text, _FONT, _FONT_SIZE, 1)[0][0])
 
 
-def _wrap(lines: Sequence[str], width: int) -> list[str]:
+def wrap_lines(lines: Sequence[str], width: int) -> list[str]:
     """Break lines between words where they are wider than ``width`` pixels."""
     wrapped = []
     for line in lines:
@@ -177,15 +178,16 @@ def _wrap(lines: Sequence[str], width: int) -> list[str]:
     return wrapped
 
 
-def _blank(height: int, width: int) -> Picture:
+def blank(height: int, width: int) -> Picture:
+    """A white picture."""
     return np.full((height, width, 3), 255, np.uint8)
 
 
 def _gap(height: int) -> Picture:
-    return _blank(height + 2 * _LINE + _MARGIN, _MARGIN)
+    return blank(height + 2 * LINE + MARGIN, MARGIN)
 
 
-def _filled(row: Picture, width: int) -> Picture:
+def filled(row: Picture, width: int) -> Picture:
     """A row with as many empty columns as are missing."""
-    rest = _blank(row.shape[0], width - row.shape[1])
+    rest = blank(row.shape[0], width - row.shape[1])
     return np.concatenate([row, rest], axis=1)

@@ -130,6 +130,16 @@ def outcome(image: EvaluatedImage, threshold: float) -> Outcome:
     )
 
 
+def taken_objects(image: EvaluatedImage, threshold: float) -> NDArray[np.bool_]:
+    """Which ground-truth boxes the detections of at least a score find, (g,)."""
+    return match(_detections(image, np.flatnonzero(image.scores >= threshold)))[1]
+
+
+def of_size(boxes: NDArray, area: str) -> NDArray[np.bool_]:
+    """Which boxes have COCO's area ``'_S'``, ``'_M'``, ``'_L'`` or any, (n,)."""
+    return ~_outside(_sides(boxes), area)
+
+
 def match(image: EvaluatedImage) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Match by falling score, each to the free object of its class that it covers best.
 
