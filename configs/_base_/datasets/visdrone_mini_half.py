@@ -1,5 +1,5 @@
-# VisDrone-mini at half the size of visdrone_mini.py. For a student that is shown half of
-# what its teacher sees, zoomed_train_pipeline is that of the whole size.
+# VisDrone-mini at half the size of visdrone_mini.py. For a student that is shown half
+# of what its teacher sees, zoomed_train_pipeline is that of the whole size.
 _base_ = './visdrone_mini.py'
 scale = (512, 320)
 crop_size = (160, 160)
