@@ -1,6 +1,8 @@
 """Every shipped config is parsed, its references exist, and it runs a step."""
 
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -29,8 +31,25 @@ METHODS = {
     'kd-rnet-cls': ['SoftClassLoss'],
     'kd-rnet-reg': ['SoftRegressionLoss'],
 }
+# Students that ZoomInNet changes, by the first word of the file name.
+STUDENTS = ('fa', 'fa-thin-head')
+# prefix, detector, variant: 'rotated-retinanet', 'yolov8-n', 'atss-optim-test'
+DETECTOR = re.compile(
+    '(rotated-|zoom-)?(retinanet|gfl|atss|yolov8|faster-rcnn|cascade-rcnn)'
+    '(?:-([nsmlx]|optim-test|fine-tune-[12]))?'
+)
+NECKS = {
+    'fpn': 'FPN',
+    'pafpn': 'PAFPN',
+    'nas-fpn': 'NASFPN',
+    'libra': 'BFP',
+    'no-top-down': 'ChannelMapper',
+}
+EPOCHS = {'1x': 12, '6x': 72, '10e': 10, '20e': 20}
 DISTILLATIONS = [path for path in CONFIGS if path.stem.split('_')[0] in METHODS]
 PLAIN = [path for path in CONFIGS if path not in DISTILLATIONS]
+# The others run as students and teachers of the distillations.
+ALONE = [path for path in PLAIN if path.parts[1] != 'detectors']
 
 MILLIONS = {
     **{18: (18, 22), 34: (28, 32), 50: (31, 38), 101: (50, 57)},  # ResNet
@@ -48,18 +67,52 @@ def load(path, monkeypatch):
 def narrow(model):
     """The same architecture at a width that runs in a second."""
     model = without_pretrained(model)
-    backbone, neck, head = model.backbone, model.neck, model.bbox_head
+    backbone = model.backbone
     if 'size' in backbone:
-        for part in (backbone, neck, head):
+        for part in (backbone, model.neck, model.bbox_head):
             part.size = dict(depth=0.33, width=0.125)
         return model
     factor = backbone.get('base_channels', 64) // 8
-    backbone.base_channels = backbone.stem_channels = 8
-    backbone.depth = min(backbone.depth, 50)
-    neck.in_channels = [channels // factor for channels in neck.in_channels]
-    neck.out_channels = head.in_channels = head.feat_channels = 32
-    head.stacked_convs = 1
+    if 'extra' in backbone:  # HRNet
+        for stage in backbone.extra.values():
+            stage.update(num_modules=1, num_blocks=[1] * stage.num_branches)
+            stage.num_channels = [width // factor for width in stage.num_channels]
+    else:
+        backbone.base_channels = backbone.stem_channels = 8
+        backbone.depth = min(backbone.depth, 50)
+    narrow_neck(model, factor)
+    if 'roi_head' in model:
+        narrow_two_stage(model)
+    else:
+        head = model.bbox_head
+        head.in_channels = head.feat_channels = 32
+        head.stacked_convs = 1
     return model
+
+
+def narrow_neck(model, factor):
+    first, *others = parts(model.neck)
+    first.in_channels = [channels // factor for channels in first.in_channels]
+    for neck in others:
+        widths = neck.in_channels
+        neck.in_channels = 32 if isinstance(widths, int) else [32] * len(widths)
+    for neck in (first, *others):
+        if 'out_channels' in neck:
+            neck.out_channels = 32
+        if 'stack_times' in neck:
+            neck.stack_times = 1
+
+
+def narrow_two_stage(model):
+    model.rpn_head.in_channels = model.rpn_head.feat_channels = 32
+    model.roi_head.bbox_roi_extractor.out_channels = 32
+    for head in parts(model.roi_head.bbox_head):
+        head.in_channels = head.fc_out_channels = 32
+
+
+def parts(one_or_more):
+    """What may stand alone or in a list, as a list."""
+    return one_or_more if isinstance(one_or_more, list) else [one_or_more]
 
 
 def narrow_distiller(distiller, levels):
@@ -104,21 +157,39 @@ def test_parses_and_names_what_exists(path, monkeypatch):
 def test_file_name_agrees_with_the_model(path, monkeypatch):
     cfg = load(path, monkeypatch)
     words = path.stem.split('_')
-    rotated = words[0].startswith('rotated-')
-    detector, _, size = words[0].removeprefix('rotated-').partition('-')
-    assert cfg.model.type.split('.')[-1].lower() == detector
-    assert rotated == ('Rotated' in str(cfg.model.bbox_head.get('anchor_generator')))
-    if size:
-        parts = cfg.model.backbone, cfg.model.neck, cfg.model.bbox_head
-        assert [part.size for part in parts] == [size] * 3
+    student = words.pop(0) if words[0] in STUDENTS else None
+    prefix, detector, variant = DETECTOR.fullmatch(words[0]).groups()
+    assert cfg.model.type.split('.')[-1].lower() == detector.replace('-', '')
+    anchors = cfg.model.get('bbox_head', {}).get('anchor_generator')
+    assert (prefix == 'rotated-') == ('Rotated' in str(anchors))
+    assert bool(student) == (parts(cfg.model.neck)[0].get('start_level') == 0)
+    if detector == 'yolov8':
+        components = cfg.model.backbone, cfg.model.neck, cfg.model.bbox_head
+        assert [component.size for component in components] == [variant] * 3
         scale = cfg.test_dataloader.dataset.pipeline[1].scale
         assert scale == (int(words[1]), int(words[1]))
-    elif words[1].startswith('r') and words[1][1:].isdigit():
-        assert f'r{cfg.model.backbone.depth}' == words[1]
-        assert cfg.model.neck.in_channels[-1] == (
-            512 if words[1] in ('r18', 'r34') else 2048
-        )
-        assert cfg.model.backbone.init_cfg.checkpoint.endswith(words[1][1:])
+    elif len(words) > 2:
+        names_full_size(cfg, *words[1:])
+
+
+def names_full_size(cfg, backbone, neck, schedule, data):
+    """retinanet_r50_fpn_1x_visdrone-512: what follows the detector."""
+    pretrained = cfg.model.backbone.init_cfg.checkpoint
+    if backbone.startswith('r'):
+        assert f'r{cfg.model.backbone.depth}' == backbone
+        assert pretrained == f'torchvision://resnet{backbone[1:]}'
+        width = 512 if backbone in ('r18', 'r34') else 2048
+    else:
+        name, _, narrowest = backbone.partition('-w')
+        assert pretrained == f'open-mmlab://msra/{name}_w{narrowest}'
+        width = 8 * int(narrowest)
+    assert parts(cfg.model.neck)[0].in_channels[-1] == width
+    assert parts(cfg.model.neck)[-1].type.removeprefix('mmdet.') == NECKS[neck]
+    assert cfg.train_cfg.max_epochs == EPOCHS[schedule]
+    folder, size = data.removesuffix('-train').split('-')
+    assert folder in cfg.data_root.lower()
+    scale = cfg.test_dataloader.dataset.pipeline[1].scale
+    assert scale[0] == int(size.split('x')[0])
 
 
 @pytest.mark.parametrize('path', DISTILLATIONS, ids=str)
@@ -168,6 +239,31 @@ def test_runs_a_step(path, monkeypatch):
     state = model.state_dict()
     student = {key: state[key] for key in state if not key.startswith('distiller.')}
     plain.load_state_dict(student, strict=True)
+
+
+@pytest.mark.parametrize('path', ALONE, ids=str)
+def test_plain_detector_runs_a_step(path, monkeypatch):
+    cfg = load(path, monkeypatch)
+    model = MODELS.build(narrow(cfg.model)).train()
+    head = model.roi_head.bbox_head if 'roi_head' in cfg.model else model.bbox_head
+    head = head[0] if isinstance(head, torch.nn.ModuleList) else head
+    student = SimpleNamespace(bbox_head=head)
+    preprocessor = model.data_preprocessor
+    made_for = SimpleNamespace(student=student, data_preprocessor=preprocessor)
+    data = made_batch(made_for, 1, (128, 160), boxes=5)
+    loss, log = model.parse_losses(model(**data, mode='loss'))
+    loss.backward()
+    assert loss > 0
+    assert all(torch.isfinite(value) for value in log.values())
+    without = {
+        name.split('.')[0]
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and parameter.grad is None
+    }
+    assert not without
+    with torch.no_grad():
+        (found,) = model.eval()(**data, mode='predict')
+    assert len(found.pred_instances) <= 500
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,12 @@ FOLDER = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
 SPLITS = {
     'visdrone_512': ('VisDrone2019-DET-train', 'VisDrone2019-DET-val'),
     'visdrone_640': ('VisDrone2019-DET-train', 'VisDrone2019-DET-val'),
+    'visdrone_1024': ('VisDrone2019-DET-train', 'VisDrone2019-DET-val'),
     'visdrone_1333x800': ('VisDrone2019-DET-train', 'VisDrone2019-DET-val'),
     'visdrone_mini': ('train', 'val'),
+    'visdrone_mini_half': ('train', 'val'),
     'demo': ('train', 'val'),
+    'demo_96': ('train', 'val'),
 }
 ROTATED_SPLITS = {
     'dota_600': ('train', 'val'),
@@ -140,9 +143,31 @@ def test_rotated_trains_and_measures(name: str, tmp_path: Path, monkeypatch) -> 
 
 def test_official_training_data_has_bad_lines(tmp_path: Path) -> None:
     """Three boxes of height 0 must not stop a run on the official archives."""
-    for name in ('visdrone_512', 'visdrone_640', 'visdrone_1333x800'):
+    for name in ('visdrone_512', 'visdrone_640', 'visdrone_1024', 'visdrone_1333x800'):
         cfg = Config.fromfile(FOLDER / f'{name}.py')
         images = cfg.train_dataloader.dataset
         assert images.get('dataset', images).bad_annotations == 'skip'
         # What is measured is never thinned out silently.
         assert 'bad_annotations' not in cfg.val_dataloader.dataset
+
+
+@pytest.mark.parametrize(
+    ('half', 'whole'),
+    [
+        ('visdrone_512', 'visdrone_1024'),
+        ('visdrone_mini_half', 'visdrone_mini'),
+        ('demo_96', 'demo'),
+    ],
+)
+def test_zoomed_pipeline_is_that_of_twice_the_size(half: str, whole: str) -> None:
+    """Student and teacher of a cross-scale pair see the same augmentations."""
+    student, teacher = (
+        Config.fromfile(FOLDER / f'{name}.py') for name in (half, whole)
+    )
+    assert student.zoomed_train_pipeline == teacher.train_dataloader.dataset.get(
+        'dataset', teacher.train_dataloader.dataset
+    ).get('pipeline')
+    scales = [
+        cfg.test_dataloader.dataset.pipeline[1].scale for cfg in (student, teacher)
+    ]
+    assert [2 * length for length in scales[0]] == list(scales[1])
