@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 
 import torch
+from mmdet.models.test_time_augs import DetTTAModel
 from mmengine.config import Config, ConfigDict
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -33,21 +34,26 @@ def build_test_runner(cfg: Config, checkpoint: str, tta: bool = False) -> Runner
     checkpoint is needed. The weights are loaded strictly.
 
     Args:
-        cfg: a plain or a distillation config; changed in place.
+        cfg: a plain or a distillation config, also one that
+            :func:`add_test_time_augmentation` was given; changed in place.
         checkpoint: ``.pth`` or ``.safetensors`` file.
         tta: test-time augmentation, as configured or with the mirror image.
 
     Raises:
         CheckpointError: if the checkpoint does not fit.
+        ConfigError: if detections of this kind cannot be merged.
     """
     weights = load_weights(checkpoint)
     cfg.model = student_model_cfg(cfg)
     cfg.load_from, cfg.resume = None, False
     if tta:
-        _add_test_time_augmentation(cfg)
+        add_test_time_augmentation(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    load_strictly(model.module if tta else model, weights)
+    if isinstance(model, BaseTTAModel):
+        _check_merging(model)
+        model = model.module
+    load_strictly(model, weights)
     return runner
 
 
@@ -64,8 +70,14 @@ def check_device(device: str) -> None:
         raise ConfigError(f'device: got {device!r}, which fails: {reason}') from error
 
 
-def _add_test_time_augmentation(cfg: Config) -> None:
-    """Merge the detections of the image and its mirror image, unless configured."""
+def add_test_time_augmentation(cfg: Config) -> None:
+    """Merge the detections of the image and its mirror image, unless configured.
+
+    Args:
+        cfg: a plain or a distillation config; changed in place, to one of the student
+            or plain detector.
+    """
+    cfg.model = student_model_cfg(cfg)
     limit = cfg.model.get('test_cfg', {}).get('max_per_img', 100)
     cfg.setdefault(
         'tta_model',
@@ -82,3 +94,12 @@ def _add_test_time_augmentation(cfg: Config) -> None:
         cfg.tta_pipeline = pipeline
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+
+
+def _check_merging(model: BaseTTAModel) -> None:
+    coder = getattr(getattr(model.module, 'bbox_head', None), 'bbox_coder', None)
+    if isinstance(model, DetTTAModel) and getattr(coder, 'encode_size', 4) != 4:
+        raise ConfigError(
+            'test-time augmentation: got rotated boxes, but DetTTAModel merges '
+            'horizontal ones alone; set tta_model and tta_pipeline in the config.'
+        )

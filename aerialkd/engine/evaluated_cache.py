@@ -19,7 +19,7 @@ from aerialkd.engine.staging import staging
 from aerialkd.errors import CheckpointError
 
 NUMBERS, ARRAYS = 'evaluation.json', 'evaluation.npz'
-_VERSION = 2  # of the files' layout
+_VERSION = 3  # of the files' layout and of our measures
 _GROUND_TRUTH = ('gt_boxes', 'gt_labels', 'gt_ignored')
 _DETECTIONS = ('boxes', 'labels', 'scores')
 

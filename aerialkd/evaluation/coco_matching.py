@@ -49,7 +49,7 @@ class CocoTables:
     recall: NDArray
 
     def summary(self) -> dict[str, float]:
-        """AP, AP50, AP75, AP_S, AP_M, AP_L, AR in [0, 1]; -1 without ground truth."""
+        """AP, AP50, AP75, AP_S/M/L, AR, AR_S/M/L in [0, 1]; -1 without ground truth."""
         result = {
             'AP': _mean(self.precision[..., 0]),
             'AP50': _mean(self.precision[_IOU_50, ..., 0]),
@@ -57,7 +57,8 @@ class CocoTables:
         }
         for suffix in ('_S', '_M', '_L'):
             result[f'AP{suffix}'] = _mean(self.precision[..., AREAS[suffix]])
-        result['AR'] = _mean(self.recall[..., 0])
+        for suffix, area in AREAS.items():
+            result[f'AR{suffix}'] = _mean(self.recall[..., area])
         return result
 
     def of_class(self, label: int) -> dict[str, float]:

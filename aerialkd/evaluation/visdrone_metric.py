@@ -26,7 +26,7 @@ from aerialkd.registry import METRICS
 
 @METRICS.register_module()
 class VisDroneMetric(BaseMetric):
-    """AP, AP50, AP75, AP_S, AP_M, AP_L and AR at 100 and at 500 detections an image.
+    """AP, AP50, AP75, AP_S/M/L, AR and AR_S/M/L at 100 and 500 detections an image.
 
     The matching is COCO's: IoU .5:.05:.95, 101 recall points, areas up to 32**2
     and up to 96**2 pixels of the original image, classes without ground truth
@@ -48,7 +48,7 @@ class VisDroneMetric(BaseMetric):
     (``LoadAnnotations`` behind ``Resize``: those of the original image).
 
     Data sets without ignored regions work alike. Keys are ``AP@100``,
-    ``AR@500``, ..., and with ``classwise`` ``car/AP50@100``, all in [0, 1]; -1
+    ``AR_S@500``, ..., and with ``classwise`` ``car/AP50@100``, all in [0, 1]; -1
     where there is no ground truth.
 
     Args:

@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -75,7 +76,7 @@ def test_worked_example() -> None:
         assert result[f'visdrone/{key}@500'] == pytest.approx(ap)
     assert result['visdrone/AR@100'] == 1
     assert result['visdrone/AP_M@100'] == result['visdrone/AP_L@500'] == -1
-    assert len(result) == 14
+    assert len(result) == 20
 
 
 def test_thresholds() -> None:
@@ -92,6 +93,7 @@ def test_areas_are_of_the_original_image() -> None:
     truth = [(small, 0), (medium, 0), (large, 0)]
     hits = evaluate(sample(truth, [(medium, 0, 0.9)]))
     assert [hits[f'visdrone/AP_{s}@100'] for s in 'SML'] == [0, 1, 0]
+    assert [hits[f'visdrone/AR_{s}@100'] for s in 'SML'] == [0, 1, 0]
 
 
 def average_precision(
@@ -118,6 +120,57 @@ def average_precision(
     precision, recall = hits / np.arange(1, len(rows) + 1), hits / total
     points = np.linspace(0, 1, 101)
     return float(np.mean([max(precision[recall >= p], default=0) for p in points]))
+
+
+def recall_of_size(samples: list[dict], label: int, low: float, high: float) -> float:
+    """COCO's recall of one class within areas, over .5:.05:.95; nan without objects."""
+    recalls = []
+    for iou in np.arange(50, 100, 5) / 100:
+        hits, total = 0, 0
+        for item in samples:
+            pred = item['pred_instances']
+            truth = [i['bbox'] for i in item['instances'] if i['bbox_label'] == label]
+            areas = [(b[2] - b[0]) * (b[3] - b[1]) for b in truth]
+            free = [b for b, a in zip(truth, areas, strict=True) if low <= a < high]
+            total += len(free)
+            for index in np.argsort(-pred['scores'].numpy(), kind='stable'):
+                if pred['labels'][index] != label or not free:
+                    continue
+                box = pred['bboxes'][index].double().tolist()
+                overlaps = [overlap(box, other) for other in free]
+                if max(overlaps) >= iou:
+                    free.pop(int(np.argmax(overlaps)))
+                    hits += 1
+        recalls.append(hits / total if total else np.nan)
+    return float(np.mean(recalls))
+
+
+def test_recall_by_size_agrees_with_a_plain_computation() -> None:
+    rng = np.random.default_rng(0)
+    samples = []
+    for img_id in range(5):
+        sizes = rng.uniform(8, 130, (20, 2))
+        corners = np.stack(np.divmod(np.arange(20), 5), 1) * 140.0
+        truth = [
+            ((*corner, *(corner + size)), int(rng.integers(2)))
+            for corner, size in zip(corners, sizes, strict=True)
+        ]
+        found = [
+            (tuple(np.array(box) + rng.normal(0, 4, 4)), label, rng.random())
+            for box, label in truth
+            if rng.random() < 0.8
+        ]
+        samples.append(sample(truth, found, img_id=img_id, shape=(700, 700)))
+    result = evaluate(*samples)
+    sides = (0, 32, 96, 1e5)
+    recalls = [
+        np.mean([recall_of_size(samples, k, low**2, high**2) for k in range(2)])
+        for low, high in pairwise(sides)
+    ]
+    measured = [result[f'visdrone/AR_{s}@500'] for s in 'SML']
+    assert measured == pytest.approx(recalls)
+    assert 0.1 < min(recalls) < max(recalls) < 0.9
+    assert len(set(recalls)) == 3
 
 
 def overlap(a: list, b: list) -> float:

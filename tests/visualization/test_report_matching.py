@@ -12,6 +12,7 @@ from aerialkd.structures.corners import corners
 from aerialkd.visualization.report.matching import (
     best_threshold,
     box_counts,
+    class_averages,
     counted_images,
     match,
     outcome,
@@ -84,7 +85,7 @@ def random_image(rng, rotated=False, objects=12, detections=30):
 def test_horizontal_tables_are_those_of_the_metric(regions, max_dets):
     rng = np.random.default_rng(1)
     images = [random_image(rng) for _ in range(6)]
-    metric = VisDroneMetric(max_dets=(max_dets,), ignored_regions=regions)
+    metric = VisDroneMetric((max_dets,), classwise=True, ignored_regions=regions)
     metric.dataset_meta = {'classes': CLASSES}
     for index, image in enumerate(images):
         instances = [
@@ -102,6 +103,8 @@ def test_horizontal_tables_are_those_of_the_metric(regions, max_dets):
     assert summary['AP'] > 0.05
     for name, value in summary.items():
         assert value == pytest.approx(expected[f'{name}@{max_dets}']), name
+    for name, value in class_averages(run_of(images, regions, max_dets)).items():
+        assert value == pytest.approx(expected[f'{name}/AP@{max_dets}']), name
 
 
 def test_rotated_tables_are_those_of_mmrotate(without_processes):
@@ -171,6 +174,8 @@ def test_rotated_tables_are_those_of_the_metric(corners_given):
             assert value == pytest.approx(theirs, abs=0.01)
     for ours, theirs in (('AP', 'mAP'), ('AP50', 'mAP50'), ('AP75', 'AP75')):
         assert tables.summary()[ours] == pytest.approx(expected[theirs], abs=0.01)
+    for name, value in class_averages(run_of(images)).items():
+        assert value == pytest.approx(expected[f'{name}/AP']), name
 
 
 def test_rotated_boxes_are_matched_as_dota_does():

@@ -45,17 +45,19 @@ def three(teacher=0.3, alone=0.2, distilled=0.25):
 
 
 def test_the_largest_number_of_detections_counts():
-    measures = common_measures(
-        {
-            'visdrone/AP@100': 0.1,
-            'visdrone/AP@500': 0.2,
-            'visdrone/AP_S@500': -1.0,
-            'visdrone/AR@500': 0.4,
-            'visdrone/car/AP@500': 0.9,
-        }
-    )
+    metrics = {
+        'visdrone/AP@100': 0.1,
+        'visdrone/AP@500': 0.2,
+        'visdrone/AP_S@500': -1.0,
+        'visdrone/AR@500': 0.4,
+        'visdrone/car/AP@500': 0.9,
+    }
+    measures = common_measures(metrics)
     assert measures.values == {'AP': 0.2, 'AR': 0.4}
     assert '500 best' in measures.note
+    assert common_measures(metrics, max_dets=100).values == {'AP': 0.1}
+    with pytest.raises(ConfigError, match=r'got 7, expected .*: 100, 500\.'):
+        common_measures(metrics, max_dets=7)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from aerialkd.engine import model_cfg, student_model_cfg
 from aerialkd.engine.evaluated import EvaluatedRun
 from aerialkd.errors import ConfigError
-from aerialkd.visualization.report.runs import Run, plain
+from aerialkd.visualization.report.runs import Run, evaluation_of, plain, read_runs
 
 TEACHER, ALONE, DISTILLED = 'teacher', 'student alone', 'distilled'
 _ORDER = (TEACHER, ALONE, DISTILLED, 'detector')
@@ -102,6 +103,21 @@ def compare(runs: Sequence[Run], baseline: str | None = None) -> list[Comparison
     for run in sorted(runs, key=lambda run: _ORDER.index(run.role)):
         groups.setdefault(_data_key(run, runs), []).append(run)
     return [Comparison(_title(group[0]), _rows(group)) for group in groups.values()]
+
+
+def compare_evaluated(
+    work_dirs: Sequence[str | Path], device: str | None = None
+) -> list[Comparison]:
+    """Evaluate the runs in work dirs, unless that was kept there, and compare them.
+
+    Raises:
+        ConfigError: if a folder holds no run, or one that cannot be evaluated.
+    """
+    runs = read_runs([Path(folder) for folder in work_dirs])
+    for run in runs:
+        print(f'{run.name}: {run.checkpoint or "no checkpoint"}', file=sys.stderr)
+        evaluation_of(run, device)
+    return compare(runs)
 
 
 def assign_roles(runs: Sequence[Run], baseline: str | None) -> None:

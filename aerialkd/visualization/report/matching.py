@@ -31,6 +31,7 @@ from aerialkd.evaluation.rotated_matching import (
     polygons,
     precision_at,
 )
+from aerialkd.evaluation.rotated_tables import RotatedTables, rotated_tables
 
 IOU = 0.5
 RECALLS = np.linspace(0, 1, 101)
@@ -90,6 +91,20 @@ def tables_of(run: EvaluatedRun) -> CocoTables:
         for i in images
     ]
     return coco_tables(results, len(run.classes), max(run.max_dets, 1))
+
+
+def class_averages(run: EvaluatedRun) -> dict[str, float]:
+    """AP of each class in [0, 1], as VisDroneMetric and RotatedMetric measure it.
+
+    -1 for a class without objects.
+    """
+    tables: CocoTables | RotatedTables
+    if run.rotated:
+        matches = [_rotated_matches(image) for image in counted_images(run)]
+        tables = rotated_tables(matches, len(run.classes))
+    else:
+        tables = tables_of(run)
+    return {name: tables.of_class(k)['AP'] for k, name in enumerate(run.classes)}
 
 
 def box_counts(images: Sequence[EvaluatedImage], classes: int) -> NDArray[np.int64]:

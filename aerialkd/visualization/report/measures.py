@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import mean, stdev
 
+from aerialkd.errors import ConfigError
 from aerialkd.visualization.report.comparison import ALONE, TEACHER, Comparison, Row
 from aerialkd.visualization.report.runs import Run
 
@@ -59,18 +60,33 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
 
-def common_measures(metrics: Mapping[str, float]) -> Measures:
+def common_measures(
+    metrics: Mapping[str, float], max_dets: int | None = None
+) -> Measures:
     """Name an evaluator's measures as one does in tables.
 
-    Understands VisDroneMetric (its largest number of detections), CocoMetric,
-    RotatedMetric (areas under the curve) and mmrotate's DOTAMetric; of others every
-    measure is kept under its own name.
+    Understands VisDroneMetric, CocoMetric, RotatedMetric (areas under the curve) and
+    mmrotate's DOTAMetric; of others every measure is kept under its own name.
+
+    Args:
+        metrics: what the evaluator returned.
+        max_dets: which of VisDroneMetric's numbers of detections; the largest by
+            default.
+
+    Raises:
+        ConfigError: if nothing was measured at this number.
     """
     # Two parts: measures of single classes have three.
     short = {k.rpartition('/')[2]: v for k, v in metrics.items() if k.count('/') <= 1}
     limited = {k: m for k in short if (m := _AT.fullmatch(k))}
+    limits = sorted({int(m['limit']) for m in limited.values()})
+    if max_dets is not None and max_dets not in limits:
+        raise ConfigError(
+            f'max_dets: got {max_dets}, expected one of the numbers of detections that '
+            f'were measured: {", ".join(map(str, limits)) or "none"}.'
+        )
     if limited:
-        limit = max(int(m['limit']) for m in limited.values())
+        limit = max_dets or limits[-1]
         values = {
             m['name']: short[k] for k, m in limited.items() if int(m['limit']) == limit
         }
@@ -150,6 +166,12 @@ def percent(value: float, sign: bool = False) -> str:
     return text.replace('-', '\N{MINUS SIGN}')
 
 
+def mean_and_spread(values: Sequence[float]) -> str:
+    """Mean in percent, with the sample standard deviation of several values."""
+    text = percent(mean(values))
+    return f'{text} ± {percent(stdev(values))}' if len(values) > 1 else text
+
+
 def _result(row: Row, comparison: Comparison, name: str) -> str:
     """``PKD: AP 12.30, 2.10 above the student alone, 2.00 below its teacher``."""
     value = _means(row)[name]
@@ -202,10 +224,7 @@ def _cell(row: Row, column: str, reference: float | None) -> Cell:
     means = _means(row)
     if column not in means:
         return Cell('not evaluated' if not means else '\N{EN DASH}')
-    text = percent(means[column])
-    spread = [values[column] for values in _values(row)]
-    if len(spread) > 1:
-        text += f' ± {percent(stdev(spread))}'
+    text = mean_and_spread([values[column] for values in _values(row)])
     if reference is None:
         return Cell(text)
     difference = means[column] - reference

@@ -91,6 +91,18 @@ def evaluate_run(run: Run, allowed: bool, device: str | None) -> None:
         run.remark = ' '.join(str(error).split())
 
 
+def evaluation_of(run: Run, device: str | None) -> EvaluatedRun:
+    """Fill in ``run.evaluated`` and return it.
+
+    Raises:
+        ConfigError: if the run cannot be evaluated.
+    """
+    evaluate_run(run, True, device)
+    if run.evaluated is None:
+        raise ConfigError(f'{run.work_dir}: not evaluated: {run.remark}')
+    return run.evaluated
+
+
 def _names(folders: list[Path]) -> dict[Path, str]:
     """Last parts of the paths, as many as tell them apart."""
     for depth in range(1, max(len(folder.parts) for folder in folders) + 1):
