@@ -65,7 +65,6 @@ class Gains:
         before: how many the first detector finds.
         after: how many the second one finds.
         gained: found by the second one alone.
-        lost: found by the first one alone.
         side: of a window, in pixels of the images.
     """
 
@@ -74,8 +73,12 @@ class Gains:
     before: int
     after: int
     gained: int
-    lost: int
     side: int
+
+    @property
+    def lost(self) -> int:
+        """Objects that the first detector alone finds."""
+        return self.before + self.gained - self.after
 
     def summary(self, size: str) -> str:
         """What is to be read beside the pictures."""
@@ -119,16 +122,19 @@ def find_gains(
             'Compare runs with the same test data.'
         )
     found = [_found(run) for run in (before, after)]
-    chosen, totals = [], np.zeros(5, int)
+    chosen: list[Window] = []
+    objects = found_before = found_after = gained = 0
     for image, first, second in zip(counted_images(before), *found, strict=True):
         mine = ~image.gt_ignored & of_size(image.gt_boxes, AREAS[size])
         first, second = first[mine], second[mine]
-        gained, lost = second & ~first, first & ~second
-        totals += [x.sum() for x in (first | True, first, second, gained, lost)]
-        if gained.any():
+        objects += len(first)
+        found_before += int(first.sum())
+        found_after += int(second.sum())
+        gained += int((second & ~first).sum())
+        if (second & ~first).any():
             chosen.append(_best_window(image, mine, first, second, side))
-    chosen.sort(key=lambda w: w.lost - w.gained)
-    return Gains(chosen[:windows], *totals.tolist(), side)
+    chosen.sort(key=lambda window: window.lost - window.gained)
+    return Gains(chosen[:windows], objects, found_before, found_after, gained, side)
 
 
 def gains_sheet(

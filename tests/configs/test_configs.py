@@ -30,9 +30,13 @@ METHODS = {
     'kd-rnet': ['SoftClassLoss', 'SoftRegressionLoss'],
     'kd-rnet-cls': ['SoftClassLoss'],
     'kd-rnet-reg': ['SoftRegressionLoss'],
+    'cskd': ['PositionAwareL2Loss'],
+    'la-cskd': ['PositionAwareL2Loss'],
+    'fa-cskd': ['PositionAwareL2Loss'],
+    'fa-thin-head-cskd': ['PositionAwareL2Loss'],
 }
 # Students that ZoomInNet changes, by the first word of the file name.
-STUDENTS = ('fa', 'fa-thin-head')
+STUDENTS = ('la', 'fa', 'fa-thin-head')
 # prefix, detector, variant: 'rotated-retinanet', 'yolov8-n', 'atss-optim-test'
 DETECTOR = re.compile(
     '(rotated-|zoom-)?(retinanet|gfl|atss|yolov8|faster-rcnn|cascade-rcnn)'
@@ -162,7 +166,7 @@ def test_file_name_agrees_with_the_model(path, monkeypatch):
     assert cfg.model.type.split('.')[-1].lower() == detector.replace('-', '')
     anchors = cfg.model.get('bbox_head', {}).get('anchor_generator')
     assert (prefix == 'rotated-') == ('Rotated' in str(anchors))
-    assert bool(student) == (parts(cfg.model.neck)[0].get('start_level') == 0)
+    assert_adapted(student, cfg.model)
     if detector == 'yolov8':
         components = cfg.model.backbone, cfg.model.neck, cfg.model.bbox_head
         assert [component.size for component in components] == [variant] * 3
@@ -170,6 +174,14 @@ def test_file_name_agrees_with_the_model(path, monkeypatch):
         assert scale == (int(words[1]), int(words[1]))
     elif len(words) > 2:
         names_full_size(cfg, *words[1:])
+
+
+def assert_adapted(student, model):
+    """ZoomInNet's LA predicts on a finer grid, its FA has a finer level."""
+    head = str(model.get('bbox_head', {}).get('type'))
+    first = parts(model.neck)[0].get('start_level')
+    assert (student == 'la') == ('LA' in head)
+    assert (student in ('fa', 'fa-thin-head')) == (first == 0)
 
 
 def names_full_size(cfg, backbone, neck, schedule, data):
@@ -202,7 +214,12 @@ def test_file_name_agrees_with_the_pair(path, monkeypatch):
     losses = [distiller.distill_losses[name].type for name in kept]
     assert losses == [f'aerialkd.{name}' for name in METHODS[method]]
     kind = cfg.model.architecture.type.split('.')[-1].lower()
-    assert kind == detector.removeprefix('rotated-')
+    assert kind == detector.removeprefix('rotated-').removeprefix('zoom-')
+    zooms = cfg.model.type == 'aerialkd.CrossScaleDistill'
+    assert zooms == ('cskd' in method)
+    if zooms:
+        student = method.removesuffix('cskd').removesuffix('-') or None
+        assert_adapted(student, cfg.model.architecture)
     teacher = Config.fromfile(cfg.model.teacher)
     if rest:
         names = rest[0].split('-')
@@ -213,6 +230,12 @@ def test_file_name_agrees_with_the_pair(path, monkeypatch):
         assert teacher.train_dataloader == cfg.train_dataloader
     else:
         assert str(Path(cfg.model.teacher_ckpt).parent) == teacher.work_dir
+    if zooms:  # training images at the teacher's scale, test images at the student's
+        assert cfg.train_dataloader == teacher.train_dataloader
+        small, large = (
+            c.test_dataloader.dataset.pipeline[1].scale for c in (cfg, teacher)
+        )
+        assert [cfg.model.scale * side for side in small] == list(large)
     last = f'epoch_{teacher.train_cfg.max_epochs}.pth'
     assert Path(cfg.model.teacher_ckpt).name == last
 

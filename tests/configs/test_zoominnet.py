@@ -18,7 +18,7 @@ TNET = 'retinanet_r50_fpn_20e_visdrone-1024'
 PLAIN = sorted(
     path.stem
     for path in FOLDER.glob('*.py')
-    if 'architecture' not in Config.fromfile(path).model
+    if 'visdrone' in path.stem and 'cskd' not in path.stem
 )
 
 
@@ -31,6 +31,7 @@ def load(name: str) -> Config:
     [
         (SNET, 53.3),
         (TNET, 213.2),
+        ('la_retinanet_r50_fpn_20e_visdrone-512', 58.05),
         ('fa-thin-head_retinanet_r50_fpn_20e_visdrone-512', 94.56),
         ('fa_retinanet_r50_fpn_20e_visdrone-512', 146.09),
     ],

@@ -32,6 +32,7 @@ SPLITS = {
     'demo_96': ('train', 'val'),
 }
 ROTATED_SPLITS = {
+    'dota_512': ('train', 'val'),
     'dota_600': ('train', 'val'),
     'dota_1024': ('train', 'val'),
     'dota_mini': ('tiles/train', 'tiles/val'),
@@ -157,6 +158,7 @@ def test_official_training_data_has_bad_lines(tmp_path: Path) -> None:
         ('visdrone_512', 'visdrone_1024'),
         ('visdrone_mini_half', 'visdrone_mini'),
         ('demo_96', 'demo'),
+        ('dota_512', 'dota_1024'),
     ],
 )
 def test_zoomed_pipeline_is_that_of_twice_the_size(half: str, whole: str) -> None:
