@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from aerialkd.errors import ConfigError
 from aerialkd.evaluation.coco_matching import AREAS, CocoTables
@@ -156,7 +156,7 @@ def _draw(
     axis.legend(title='AP, percent', fontsize='small', title_fontsize='small')
 
 
-def _line(axis: Any, row: Row, x: Sequence[float], y: Sequence[float]) -> Any:
+def _line(axis: Any, row: Row, x: ArrayLike, y: ArrayLike) -> Any:
     style = (0, row.dashes) if row.dashes else 'solid'
     (line,) = axis.plot(x, y, color=row.color, linestyle=style, linewidth=1.6)
     return line
