@@ -286,7 +286,8 @@ def test_plain_detector_runs_a_step(path, monkeypatch):
     assert not without
     with torch.no_grad():
         (found,) = model.eval()(**data, mode='predict')
-    assert len(found.pred_instances) <= 500
+    limits = cfg.model.test_cfg
+    assert len(found.pred_instances) <= limits.get('rcnn', limits).max_per_img
 
 
 @pytest.mark.parametrize(
