@@ -24,7 +24,7 @@ from mmdet.models.task_modules import AnchorGenerator
 from torch import Tensor
 
 from aerialkd.errors import ConfigError
-from aerialkd.losses.base import DistillLoss, Levels, Maps, level_pairs, map_size
+from aerialkd.losses.base import DistillLoss, Levels, Maps, level_pairs
 from aerialkd.losses.functional import position_aware_l2
 from aerialkd.losses.functional.checks import same_shape
 from aerialkd.losses.functional.features import squared_distance
@@ -134,8 +134,10 @@ class PositionAwareL2Loss(DistillLoss):
     ) -> tuple[Tensor, Tensor, Tensor]:
         stride = generator.strides[level]
         s = batch.on_grid(s, level, stride, of_student)
-        size = map_size(s)
-        t = batch.on_grid(t, level, stride, False, size)
+        t = batch.on_grid(t, level, stride, False)
+        # Images that are no multiple of the stride: one map may end a cell earlier.
+        size = min(s.shape[-2], t.shape[-2]), min(s.shape[-1], t.shape[-1])
+        s, t = (x[..., : size[0], : size[1]] for x in (s, t))
         same_shape('PositionAwareL2Loss', s, t)
         mask = key_positions(
             batch.boxes,

@@ -253,7 +253,6 @@ class BatchContext:
         level: int,
         stride: tuple[float, float],
         of_student: bool,
-        size: tuple[int, int] | None = None,
     ) -> Tensor:
         """Bring a map of the neck to a grid of another step, by nearest cells.
 
@@ -262,7 +261,6 @@ class BatchContext:
             level: which level of the neck it is.
             stride: of the grid along x and y, in pixels of the student's images.
             of_student: whose neck it is.
-            size: (H, W) of the grid; by default what covers the same pixels.
 
         Returns:
             (N, C, H, W); see :func:`nearest_cells`.
@@ -277,7 +275,7 @@ class BatchContext:
                 stride, head.prior_generator.strides[level], strict=True
             )
         ]
-        return nearest_cells(feat, (steps[1], steps[0]), size)
+        return nearest_cells(feat, (steps[1], steps[0]))
 
     @property
     def sigmoid_scores(self) -> bool:

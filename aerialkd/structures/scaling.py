@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -30,34 +31,31 @@ def scaled_boxes(boxes: Any, factor: float) -> Any:
     return type(boxes)(tensor) if isinstance(boxes, BaseBoxes) else tensor
 
 
-def nearest_cells(
-    feat: Tensor, steps: tuple[float, float], size: tuple[int, int] | None = None
-) -> Tensor:
+def nearest_cells(feat: Tensor, steps: tuple[float, float]) -> Tensor:
     """Sample a map: cell (i, j) of the result is the map's (i * step_y, j * step_x).
 
     Rounded down, so that a step of 1/2 repeats every cell and a step of 2 leaves every
-    second one out. The last cells are repeated where the map ends earlier.
+    second one out.
 
     Args:
         feat: (N, C, h, w).
         steps: cells of ``feat`` from cell to cell of the result, along y and x.
-        size: (H, W); by default what ``feat`` covers, h / step_y rounded down.
+
+    Returns:
+        (N, C, H, W) of all cells that ``feat`` reaches: h / step_y, rounded up.
 
     Example:
-        >>> row = torch.tensor([[[[1., 2., 3., 4.]]]])
+        >>> row = torch.tensor([[[[1., 2., 3., 4., 5.]]]])
         >>> nearest_cells(row, (1, 2)).tolist()
-        [[[[1.0, 3.0]]]]
+        [[[[1.0, 3.0, 5.0]]]]
     """
     for dim, step in zip((2, 3), steps, strict=True):
-        have = feat.shape[dim]
-        want = int(have / step + _ROUNDING) if size is None else size[dim - 2]
-        if step == 1 and want <= have:
-            feat = feat.narrow(dim, 0, want)
+        if step == 1:
             continue
-        index = torch.arange(want, dtype=torch.float64) * step + _ROUNDING
-        index = index.long().clamp(max=have - 1).to(feat.device)
-        feat = feat.index_select(dim, index)
+        length = math.ceil(feat.shape[dim] / step - _ROUNDING)
+        index = torch.arange(length, dtype=torch.float64) * step + _ROUNDING
+        feat = feat.index_select(dim, index.long().to(feat.device))
     return feat
 
 
-_ROUNDING = 1e-6  # 3 * (2 / 3) must not become 1
+_ROUNDING = 1e-6  # steps are quotients of strides: 3 * (2 / 3) must not become 1

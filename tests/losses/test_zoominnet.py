@@ -75,6 +75,18 @@ def test_la_enlarges_the_student():
     assert loss.item() == pytest.approx(expected(batch, large, t[0], 4, 0).item())
 
 
+def test_la_compares_what_both_maps_have():
+    """Half of 48 pixels: the student's last level rounds up, the teacher's does not."""
+    batch = context(head(upsample=2), boxes=[[[8.0, 8, 20, 20]], []])
+    s, t = maps(3, 2, 1, 1), maps(6, 3, 2, 1)
+    large = s[1].repeat_interleave(2, 2).repeat_interleave(2, 3)[..., :3, :3]
+    loss = PositionAwareL2Loss(0.0, levels=[1], loss_weight=1)(s, t, batch)
+    mask = PositionAwareL2Loss(0.0).masks(t, batch)['key positions'][1]
+    assert mask.shape == (2, 3, 3)
+    by_hand = position_aware_l2(large, t[1], mask.bool())
+    assert loss.item() == pytest.approx(by_hand.item())
+
+
 def test_fa_compares_cell_by_cell():
     batch = context(head((4, 8, 16, 32)))
     s, t = maps(16, 8, 4, 2), maps(16, 8, 4, 2)
