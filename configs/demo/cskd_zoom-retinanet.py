@@ -1,13 +1,6 @@
 _base_ = [
-    './zoom-retinanet_student.py',
     '../_base_/pairs/demo_zoom-retinanet.py',
     '../_base_/distillers/cskd.py',
 ]
-model = dict(
-    _delete_=True,
-    **_base_.cross_scale,
-    architecture=_base_.model,
-    distiller=_base_.distiller,
-)
-train_dataloader = dict(dataset=dict(pipeline=_base_.zoomed_train_pipeline))
+model = dict(distiller=_base_.distiller)
 work_dir = 'work_dirs/demo_zoom/cskd_zoom-retinanet'

@@ -1,13 +1,9 @@
-_base_ = [
-    './fa_zoom-retinanet.py',
-    '../_base_/pairs/demo_zoom-retinanet.py',
-    '../_base_/distillers/cskd.py',
-]
+# The student of fa_zoom-retinanet.py.
+_base_ = './cskd_zoom-retinanet.py'
 model = dict(
-    _delete_=True,
-    **_base_.cross_scale,
-    architecture=_base_.model,
-    distiller=_base_.distiller,
+    architecture=dict(
+        neck=dict(start_level=0),
+        bbox_head=dict(anchor_generator=dict(strides=[4, 8, 16, 32])),
+    )
 )
-train_dataloader = dict(dataset=dict(pipeline=_base_.zoomed_train_pipeline))
 work_dir = 'work_dirs/demo_zoom/fa-cskd_zoom-retinanet'

@@ -1,13 +1,6 @@
-_base_ = [
-    './la_zoom-retinanet.py',
-    '../_base_/pairs/demo_zoom-retinanet.py',
-    '../_base_/distillers/cskd.py',
-]
+# The student of la_zoom-retinanet.py.
+_base_ = './cskd_zoom-retinanet.py'
 model = dict(
-    _delete_=True,
-    **_base_.cross_scale,
-    architecture=_base_.model,
-    distiller=_base_.distiller,
+    architecture=dict(bbox_head=dict(type='aerialkd.LARetinaHead', upsample=2))
 )
-train_dataloader = dict(dataset=dict(pipeline=_base_.zoomed_train_pipeline))
 work_dir = 'work_dirs/demo_zoom/la-cskd_zoom-retinanet'

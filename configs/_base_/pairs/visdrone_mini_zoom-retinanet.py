@@ -1,7 +1,12 @@
-# The teacher at twice the scale of its students, zoom-retinanet of VisDrone-mini.
-cross_scale = dict(
+_base_ = '../../visdrone_mini/zoom-retinanet_student.py'
+model = dict(
+    _delete_=True,
     type='aerialkd.CrossScaleDistill',
     scale=2,
+    architecture=_base_.model,
     teacher='configs/visdrone_mini/zoom-retinanet_teacher.py',
     teacher_ckpt='work_dirs/visdrone_mini/zoom-retinanet_teacher/epoch_12.pth',
+)
+train_dataloader = dict(
+    dataset=dict(dataset=dict(pipeline=_base_.zoomed_train_pipeline))
 )
