@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from aerialkd.engine.evaluated import EvaluatedImage, EvaluatedRun
 from aerialkd.errors import ConfigError
 from aerialkd.visualization.gains import find_gains, gains_sheet
+from tests.finished import CAR, MOTOR, evaluation
 
 # Three small objects on the left, one small on the right, one large below.
 OBJECTS = [
@@ -22,31 +22,13 @@ OBJECTS = [
 
 def run(found, path='a.png', wrong=()):
     """A detector that finds the given objects, with wrong classes where stated."""
-    found = list(found)
-    boxes = np.array(OBJECTS)
-    image = EvaluatedImage(
-        path=str(path),
-        size=(200, 200),
-        gt_boxes=boxes,
-        gt_labels=np.zeros(len(boxes), np.int64),
-        gt_ignored=np.zeros(len(boxes), bool),
-        boxes=boxes[found].reshape(-1, 4) + 0.5,
-        labels=np.array([int(i in wrong) for i in found], np.int64),
-        scores=np.linspace(0.9, 0.5, len(found)),
-    )
-    return EvaluatedRun(
-        metrics={},
-        images=(image,),
-        classes=('car', 'bus'),
-        ignored_regions=False,
-        max_dets=100,
-        parameters=1,
-        flops=1,
-        input_size=(200, 200),
-        images_per_second=1.0,
-        threads=1,
-        device='cpu',
-    )
+    boxes = [
+        (tuple(side + 0.5 for side in OBJECTS[i]), MOTOR if i in wrong else CAR)
+        for i in found
+    ]
+    result = evaluation({}, [(tuple(box), CAR) for box in OBJECTS], boxes)
+    image = replace(result.images[0], path=str(path), size=(200, 200))
+    return replace(result, images=(image,))
 
 
 def test_counts_what_one_detector_alone_finds():
