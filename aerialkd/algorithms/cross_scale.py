@@ -50,7 +50,6 @@ class CrossScaleDistill(DetectionDistill):
         super().__init__(*args, **kwargs)
         self.teacher_scale = float(scale)
         self.antialias = antialias
-        # The student's own preprocessor stays with the student, for its own images.
         own: Any = self.data_preprocessor  # type: ignore[has-type]
         teachers = getattr(self.teacher, 'data_preprocessor', None)
         divisors = [getattr(p, 'pad_size_divisor', None) for p in (own, teachers)]
@@ -60,6 +59,7 @@ class CrossScaleDistill(DetectionDistill):
                 'multiple of a size (pad_size_divisor), so that they would not shrink '
                 'evenly. Use a DetDataPreprocessor.'
             )
+        self.student_preprocessor = own  # of images at the student's own scale
         self.data_preprocessor = copy.deepcopy(own)
         self.data_preprocessor.pad_size_divisor = math.lcm(
             (divisors[0] * self._ratio).numerator, divisors[1] or 1
@@ -83,7 +83,7 @@ class CrossScaleDistill(DetectionDistill):
 
     def val_step(self, data: Any) -> list[Any]:
         """Predict with the student, on images of its own scale."""
-        data = self.student.data_preprocessor(data, False)
+        data = self.student_preprocessor(data, False)
         return self._run_forward(data, mode='predict')
 
     def test_step(self, data: Any) -> list[Any]:

@@ -191,6 +191,21 @@ def test_prediction_takes_images_of_the_students_size():
     assert len(found[0].pred_instances) > 0
 
 
+def test_a_preprocessor_of_the_algorithm_serves_both_scales():
+    data = batch(((96, 96),))
+    other = dict(retinanet().data_preprocessor, mean=[0.0] * 3, std=[1.0] * 3)
+    model = build(data_preprocessor=other).eval()
+    seen = []
+    model.student.backbone.register_forward_pre_hook(
+        lambda _, args: seen.append(args[0])
+    )
+    with torch.no_grad():
+        model.val_step(data)
+        model.train()(**model.data_preprocessor(data, True), mode='loss')
+    assert [tuple(x.shape[-2:]) for x in seen] == [(96, 96), (64, 64)]
+    assert all(x.max() > 100 for x in seen)  # pixels, not standardised
+
+
 def test_after_the_stop_the_student_still_sees_its_own_size():
     model = build()
     model.distillation_stopped = True
