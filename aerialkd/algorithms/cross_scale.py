@@ -26,7 +26,8 @@ class CrossScaleDistill(DetectionDistill):
     student is shown the same batch shrunk on the device, with its boxes, image sizes
     and ignored regions. All that losses know of the batch, priors, boxes of both
     models, masks, is in pixels of the student's images. The *test* pipeline has the
-    student's own scale: what is evaluated and exported takes its images as they are.
+    student's own scale: what is evaluated and exported takes its images as they are. It
+    should shrink files with a filter, too: ``Resize(..., interpolation='area')``.
 
     A batch is padded so that it shrinks to what the student's preprocessor would pad
     to, without a remainder.

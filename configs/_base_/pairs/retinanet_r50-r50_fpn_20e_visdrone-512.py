@@ -9,3 +9,7 @@ model = dict(
     teacher_ckpt='work_dirs/retinanet_r50_fpn_20e_visdrone-1024/epoch_20.pth',
 )
 train_dataloader = dict(dataset=dict(pipeline=_base_.zoomed_train_pipeline))
+# Training images are shrunk with an antialiasing filter; those to predict on alike.
+_base_.test_pipeline[1].interpolation = 'area'
+val_dataloader = dict(dataset=dict(pipeline=_base_.test_pipeline))
+test_dataloader = val_dataloader

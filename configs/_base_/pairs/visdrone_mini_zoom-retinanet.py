@@ -10,3 +10,7 @@ model = dict(
 train_dataloader = dict(
     dataset=dict(dataset=dict(pipeline=_base_.zoomed_train_pipeline))
 )
+# Training images are shrunk with an antialiasing filter; those to predict on alike.
+_base_.test_pipeline[1].interpolation = 'area'
+val_dataloader = dict(dataset=dict(pipeline=_base_.test_pipeline))
+test_dataloader = val_dataloader
