@@ -134,7 +134,9 @@ def test_rotated_boxes():
         centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
         boxes = torch.cat([centre, size, torch.full((len(boxes), 1), 0.7)], 1)
         sample.gt_instances.bboxes = RotatedBoxes(boxes)
-        sample.ignored_instances.bboxes = RotatedBoxes(boxes[:1])
+        sample.ignored_instances = InstanceData(
+            bboxes=RotatedBoxes(boxes[:1]), labels=torch.zeros(1, dtype=torch.long)
+        )
     model = build(with_la(rotated_retinanet()), teacher=rotated_retinanet())
     big, small = (
         v.samples[0] for v in model.views(**model.data_preprocessor(data, True))
