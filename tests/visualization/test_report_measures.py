@@ -170,6 +170,25 @@ def test_differences_are_those_to_the_student_alone():
     assert any('after epoch 3, as it is a test' in note for note in table.notes)
 
 
+def test_each_student_is_compared_with_itself_alone():
+    """Two architectures: the teacher's gain is that of each."""
+    other = retinanet(width=12)
+    runs = [
+        *three(),
+        run('other', other, 0.35),
+        run('taught', distill(architecture=other), 0.33),
+    ]
+    (comparison,) = compare(runs)
+    found = sentence(comparison)
+    assert '5.00 above the student alone (small)' in found
+    assert '2.00 below the student alone (other)' in found
+    rows = {row.label: cells[0] for row, cells in table_of(comparison).rows}
+    assert rows['taught'].difference == '\N{MINUS SIGN}2.00'
+    assert rows['other'].difference == '+15.00'  # another student: to the baseline
+    assert rows['large'].difference == '+10.00'
+    assert any('of the same model' in note for note in table_of(comparison).notes)
+
+
 def test_a_loss_is_written_with_a_minus():
     (comparison,) = compare(three(distilled=0.1))
     cell = table_of(comparison).rows[-1][1][0]

@@ -82,6 +82,23 @@ class Comparison:
         return self.of_role(ALONE)
 
     @property
+    def several_alone(self) -> bool:
+        """Whether students of several models were trained alone."""
+        return sum(row.role == ALONE for row in self.rows) > 1
+
+    def reference_of(self, row: Row) -> Row | None:
+        """What a row's difference is taken to: the same student alone, where there is.
+
+        Otherwise the baseline; None for the baseline itself.
+        """
+        if row.role == DISTILLED:
+            model = _student(row.runs[0])
+            for other in self.rows:
+                if other.role == ALONE and _student(other.runs[0]) == model:
+                    return other
+        return None if row is self.baseline else self.baseline
+
+    @property
     def evaluated(self) -> list[Row]:
         """Rows with boxes."""
         return [row for row in self.rows if row.first.evaluated]
@@ -126,7 +143,7 @@ def assign_roles(runs: Sequence[Run], baseline: str | None) -> None:
         names = ', '.join(run.name for run in runs)
         raise ConfigError(f'--baseline: got {baseline!r}, expected one of {names}.')
     distilled = [run for run in runs if run.distils]
-    students = [_text(student_model_cfg(run.cfg)) for run in distilled]
+    students = [_student(run) for run in distilled]
     teachers = [text for run in distilled if (text := _teacher_model(run))]
     folders = {_teacher_folder(run) for run in distilled}
     for run in runs:
@@ -141,6 +158,10 @@ def assign_roles(runs: Sequence[Run], baseline: str | None) -> None:
             run.role = ALONE
         elif model in teachers:
             run.role = TEACHER
+
+
+def _student(run: Run) -> str:
+    return _text(student_model_cfg(run.cfg))
 
 
 def _teacher_model(run: Run) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import mean, stdev
 
 from aerialkd.errors import ConfigError
-from aerialkd.visualization.report.comparison import ALONE, TEACHER, Comparison, Row
+from aerialkd.visualization.report.comparison import TEACHER, Comparison, Row
 from aerialkd.visualization.report.runs import Run
 
 _COCO = {
@@ -134,10 +134,10 @@ def main_measure(comparison: Comparison) -> str:
 def table_of(comparison: Comparison) -> Table:
     """A row a config: role, measures with differences to the student alone, cost."""
     columns = _columns(comparison)
-    baseline = _means(comparison.baseline) if comparison.baseline else {}
     table = Table(columns, [])
     for row in comparison.rows:
-        reference = {} if row is comparison.baseline else baseline
+        other = comparison.reference_of(row)
+        reference = _means(other) if other else {}
         cells = [_cell(row, column, reference.get(column)) for column in columns]
         table.rows.append((row, cells))
     table.notes = _notes(comparison)
@@ -181,8 +181,12 @@ def _result(row: Row, comparison: Comparison, name: str) -> str:
     text += f': {name} {percent(value)}'
     if len(row.runs) > 1:
         text += f' (mean of {len(row.runs)} runs)'
-    for role, whose in ((ALONE, 'the student alone'), (TEACHER, 'its teacher')):
-        other = comparison.of_role(role)
+    alone = comparison.reference_of(row)
+    whose_student = 'the student alone'
+    if alone and comparison.several_alone:
+        whose_student += f' ({alone.label})'
+    teacher = comparison.of_role(TEACHER)
+    for other, whose in ((alone, whose_student), (teacher, 'its teacher')):
         reference = _means(other).get(name) if other else None
         if reference is None:
             continue
@@ -238,7 +242,10 @@ def _notes(comparison: Comparison) -> list[str]:
         notes.append('± is the sample standard deviation over runs of one config.')
     if comparison.baseline and len(comparison.rows) > 1:
         label = comparison.baseline.label
-        notes.append(f'Small numbers: difference to the student alone ({label}).')
+        whose = 'of the same model, otherwise ' if comparison.several_alone else ''
+        notes.append(
+            f'Small numbers: difference to the student alone {whose}({label}).'
+        )
     for row in comparison.rows:
         notes += [_source(run) for run in row.runs]
         if len(row.runs) > 1:
