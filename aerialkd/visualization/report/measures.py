@@ -242,10 +242,10 @@ def _notes(comparison: Comparison) -> list[str]:
         notes.append('± is the sample standard deviation over runs of one config.')
     if comparison.baseline and len(comparison.rows) > 1:
         label = comparison.baseline.label
-        whose = 'of the same model, otherwise ' if comparison.several_alone else ''
-        notes.append(
-            f'Small numbers: difference to the student alone {whose}({label}).'
-        )
+        whose = f'the student alone ({label})'
+        if comparison.several_alone:
+            whose = f'the student alone of the same model, otherwise to {label}'
+        notes.append(f'Small numbers: difference to {whose}.')
     for row in comparison.rows:
         notes += [_source(run) for run in row.runs]
         if len(row.runs) > 1:
