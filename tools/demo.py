@@ -59,7 +59,7 @@ HORIZONTAL = Demo(
 DEMOS = {
     'retinanet': HORIZONTAL,
     'zoom-retinanet': HORIZONTAL._replace(
-        work_dir=Path('work_dirs/demo_zoom'), method='la-cskd'
+        work_dir=Path('work_dirs/demo_zoom'), method='cskd'
     ),
     'rotated-retinanet': Demo(
         work_dir=Path('work_dirs/demo_rotated'),

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from aerialkd.cli import one_line_errors
 from aerialkd.visualization.drawing import check_picture, write_picture
-from aerialkd.visualization.pr_curves import SIZES, pr_curves
+from aerialkd.visualization.pr_curves import pr_curves
+from aerialkd.visualization.report.matching import SIZES
 
 
 def parse_args() -> argparse.Namespace:

@@ -12,7 +12,8 @@ from pathlib import Path
 from aerialkd.cli import one_line_errors
 from aerialkd.errors import ConfigError
 from aerialkd.visualization.drawing import check_picture, write_picture
-from aerialkd.visualization.gains import AREAS, find_gains, gains_sheet
+from aerialkd.visualization.gains import find_gains, gains_sheet
+from aerialkd.visualization.report.matching import SIZES
 from aerialkd.visualization.report.runs import evaluation_of, read_runs
 
 
@@ -21,7 +22,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('before', help='work dir of the detector to compare with')
     parser.add_argument('after', help='work dir of the detector to look at')
     parser.add_argument('--out', default='gains.png', help='picture to write')
-    parser.add_argument('--size', choices=AREAS, default='small')
+    parser.add_argument('--size', choices=SIZES, default='small')
     parser.add_argument('--windows', type=int, default=6, help='how many are drawn')
     parser.add_argument(
         '--side', type=int, default=128, help='of a window, in pixels of the images'

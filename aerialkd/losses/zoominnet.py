@@ -118,6 +118,11 @@ class PositionAwareL2Loss(DistillLoss):
                 "loss's own 'levels', not in loss_forward_mappings."
             )
         chosen = range(len(maps)) if self.levels is None else self.levels
+        if not set(chosen) <= set(range(len(maps))):
+            raise ConfigError(
+                f'PositionAwareL2Loss.levels: got {list(chosen)}, expected some of '
+                f'0 to {len(maps) - 1}, the levels of the neck.'
+            )
         return [
             self._pair(*maps[level], generator, level, batch, of_student)
             for level in chosen

@@ -20,6 +20,7 @@ from aerialkd.visualization.heatmaps import (
     write_lines,
 )
 from aerialkd.visualization.report.matching import (
+    SIZES,
     best_threshold,
     counted_images,
     of_size,
@@ -27,9 +28,7 @@ from aerialkd.visualization.report.matching import (
 )
 from aerialkd.visualization.report.pictures import FOUND, MISSED, read_image
 
-AREAS = {'small': '_S', 'medium': '_M', 'large': '_L', 'all': ''}
 _TILE = 384  # pixels of the sheet
-_OTHER = (150, 150, 150)
 
 
 @dataclass(frozen=True)
@@ -111,8 +110,8 @@ def find_gains(
         ConfigError: if the detectors were not evaluated on the same images, or a number
             is not positive.
     """
-    if size not in AREAS:
-        raise ConfigError(f'size: got {size!r}, expected one of {", ".join(AREAS)}.')
+    if size not in SIZES:
+        raise ConfigError(f'size: got {size!r}, expected one of {", ".join(SIZES)}.')
     for name, value in (('windows', windows), ('side', side)):
         if value < 1:
             raise ConfigError(f'{name}: got {value}, expected at least 1.')
@@ -125,7 +124,7 @@ def find_gains(
     chosen: list[Window] = []
     objects = found_before = found_after = gained = 0
     for image, first, second in zip(counted_images(before), *found, strict=True):
-        mine = ~image.gt_ignored & of_size(image.gt_boxes, AREAS[size])
+        mine = ~image.gt_ignored & of_size(image.gt_boxes, SIZES[size])
         first, second = first[mine], second[mine]
         objects += len(first)
         found_before += int(first.sum())

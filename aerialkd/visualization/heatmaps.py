@@ -85,7 +85,7 @@ def heat_sheet(
         write_lines(band, [caption], MARGIN, 2, (255, 255, 255))
         tiles = [part for heat in heats for part in (_gap(height), _tile(image, heat))]
         row = np.concatenate(tiles, axis=1)
-        parts += [blank(MARGIN, total), band, filled(row, total)]
+        parts += [blank(MARGIN, total), band, _filled(row, total)]
     return np.concatenate([blank(MARGIN, total), *parts])
 
 
@@ -187,7 +187,7 @@ def _gap(height: int) -> Picture:
     return blank(height + 2 * LINE + MARGIN, MARGIN)
 
 
-def filled(row: Picture, width: int) -> Picture:
+def _filled(row: Picture, width: int) -> Picture:
     """A row with as many empty columns as are missing."""
     rest = blank(row.shape[0], width - row.shape[1])
     return np.concatenate([row, rest], axis=1)

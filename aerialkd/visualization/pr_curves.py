@@ -19,12 +19,11 @@ from aerialkd.evaluation.rotated_matching import IOUS
 from aerialkd.visualization.report.comparison import Row, compare_evaluated
 from aerialkd.visualization.report.matching import (
     RECALLS,
+    SIZES,
     box_counts,
     counted_images,
     tables_of,
 )
-
-SIZES = {'small': '_S', 'medium': '_M', 'large': '_L', 'all': ''}
 
 
 @dataclass(frozen=True)

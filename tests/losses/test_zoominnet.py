@@ -189,6 +189,11 @@ def test_heads_of_points_need_anchors():
 
 def test_says_what_does_not_fit():
     batch = context()
+    for levels in ([4], [-1]):
+        with pytest.raises(ConfigError, match=r'levels: got .* 0 to 3'):
+            PositionAwareL2Loss(levels=levels)(
+                maps(8, 4, 2, 1), maps(16, 8, 4, 2), batch
+            )
     with pytest.raises(ConfigError, match="'levels'"):
         PositionAwareL2Loss()(maps(8, 4), maps(16, 8), batch)
     with pytest.raises(ShapeError, match='PositionAwareL2Loss'):

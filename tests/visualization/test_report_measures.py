@@ -128,6 +128,19 @@ def test_a_teacher_like_its_student_is_known_by_its_checkpoint():
     assert [r.role for r in runs] == ['distilled', 'teacher', 'student alone']
 
 
+def test_the_teachers_network_alone_is_no_teacher_beside_the_teacher():
+    """Of a pair that differs in scale alone, with another student distilled."""
+    other = retinanet(width=12)
+    model = distill(architecture=other, teacher=retinanet())
+    runs = [
+        run('taught', model, 0.2, teacher='w/zoomed/epoch_1.pth'),
+        run('zoomed', retinanet(), 0.3),
+        run('plain', retinanet(), 0.1),
+    ]
+    compare(runs)
+    assert [r.role for r in runs] == ['distilled', 'teacher', 'detector']
+
+
 def test_the_baseline_can_be_named():
     runs = [*three(), run('other', retinanet(width=4), 0.1)]
     (comparison,) = compare(runs, 'other')

@@ -144,8 +144,12 @@ def assign_roles(runs: Sequence[Run], baseline: str | None) -> None:
         raise ConfigError(f'--baseline: got {baseline!r}, expected one of {names}.')
     distilled = [run for run in runs if run.distils]
     students = [_student(run) for run in distilled]
-    teachers = [text for run in distilled if (text := _teacher_model(run))]
     folders = {_teacher_folder(run) for run in distilled}
+    # Known by their networks alone, unless the very teachers are among the runs: with a
+    # teacher at another scale, the student may be the same network.
+    present = {run.work_dir for run in runs}
+    away = [run for run in distilled if _teacher_folder(run) not in present]
+    teachers = [text for run in away if (text := _teacher_model(run))]
     for run in runs:
         model = '' if run.distils else _text(run.cfg.model)
         if run.name == baseline:

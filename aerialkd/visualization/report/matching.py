@@ -35,6 +35,7 @@ from aerialkd.evaluation.rotated_tables import RotatedTables, rotated_tables
 
 IOU = 0.5
 RECALLS = np.linspace(0, 1, 101)
+SIZES = {'small': '_S', 'medium': '_M', 'large': '_L', 'all': ''}  # keys of AREAS
 _SIDES = {'': (0, np.inf), '_S': (0, 32), '_M': (32, 96), '_L': (96, np.inf)}
 
 
