@@ -18,7 +18,6 @@ from aerialkd.datasets.manifests import (
     is_complete,
     read_manifest,
     write_manifest,
-    write_whole,
 )
 from aerialkd.datasets.tiles.check import LABELS, check_names, check_tiles
 from aerialkd.datasets.tiles.counts import TileCounts
@@ -27,6 +26,7 @@ from aerialkd.datasets.tiles.scenes import IMAGES, Scene, find_scenes, fingerpri
 from aerialkd.datasets.tiles.settings import TileSettings
 from aerialkd.datasets.tiles.windows import Window, scene_windows
 from aerialkd.errors import ConfigError
+from aerialkd.files import write_whole
 
 MANIFEST = 'tiles.json'
 # Beside a scene that is smaller than a tile: the mean of ImageNet, RGB, which the usual
@@ -155,9 +155,10 @@ def _write_tiles(plan: ScenePlan, out: Path, settings: TileSettings, bar: tqdm) 
         if image_file.is_file() and (not labelled or label_file.is_file()):
             continue
         image = image or read_image(plan.scene.image)
-        write_whole(image_file, _encode(_crop(image, tile.window), settings))
+        content = _encode(_crop(image, tile.window), settings)
+        write_whole(image_file, content, durable=False)
         if labelled:
-            write_whole(label_file, tile.label.encode())
+            write_whole(label_file, tile.label.encode(), durable=False)
 
 
 def _crop(image: Image.Image, window: Window) -> NDArray[np.uint8]:

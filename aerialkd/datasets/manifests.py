@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from aerialkd.errors import ConfigError
+from aerialkd.files import write_whole
 
 
 def is_complete(manifest: Path, made: dict[str, Any]) -> bool:
@@ -63,14 +63,6 @@ def write_manifest(manifest: Path, made: dict[str, Any], complete: bool) -> None
     """Write what the folder's files are made from, and whether all are there."""
     content = json.dumps({**made, 'complete': complete}, indent=2) + '\n'
     write_whole(manifest, content.encode())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.part')
-    part.write_bytes(content)
-    os.replace(part, path)
 
 
 def _remedy(manifest: Path) -> str:

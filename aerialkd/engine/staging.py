@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aerialkd.errors import ConfigError
+from aerialkd.files import flush
 
 
 @contextlib.contextmanager
@@ -43,9 +44,9 @@ def staging(targets: Sequence[Path], force: bool = False) -> Iterator[Path]:
         yield folder
         refuse_existing(targets, force)  # made by another process meanwhile
         for target in targets:
-            _flush(folder / target.name)
+            flush(folder / target.name)
         _take_places(folder, targets)
-        _flush(parent)
+        flush(parent)
 
 
 def refuse_existing(targets: Sequence[Path], force: bool) -> None:
@@ -72,12 +73,3 @@ def _take_places(folder: Path, targets: Sequence[Path]) -> None:
         for target in placed:  # half an export would look like a whole one
             target.unlink(missing_ok=True)
         raise ConfigError(f'{error.filename2}: cannot be written: {error}') from error
-
-
-def _flush(path: Path) -> None:
-    """Wait until a file's or folder's content is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

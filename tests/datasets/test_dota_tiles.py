@@ -409,12 +409,12 @@ def kill_after(monkeypatch, files: int) -> None:
     written = []
     whole = dota_tiles.write_whole
 
-    def write(path, content):
+    def write(path, content, durable):
         if len(written) == files:
             path.with_name(f'.{path.name}.part').write_bytes(content[:9])
             raise Killed
         written.append(path)
-        whole(path, content)
+        whole(path, content, durable)
 
     monkeypatch.setattr(dota_tiles, 'write_whole', write)
 

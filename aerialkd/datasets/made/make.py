@@ -8,8 +8,9 @@ import numpy as np
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from aerialkd.datasets.made.layouts import LAYOUTS
-from aerialkd.datasets.manifests import is_complete, write_manifest, write_whole
+from aerialkd.datasets.manifests import is_complete, write_manifest
 from aerialkd.errors import ConfigError
+from aerialkd.files import write_whole
 
 MANIFEST = 'made.json'
 TRAINING_SHARE = 0.75
@@ -73,9 +74,9 @@ def make_data(
             continue
         scene = chosen.render(np.random.default_rng([seed, index]), size)
         for path, content in chosen.files(scene, split, index).items():
-            write_whole(out / path, content)
+            write_whole(out / path, content, durable=False)
     for path, content in chosen.lists(splits).items():
-        write_whole(out / path, content)
+        write_whole(out / path, content, durable=False)
     write_manifest(out / MANIFEST, made, complete=True)
     return out
 
