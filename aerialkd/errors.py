@@ -36,6 +36,10 @@ class CheckpointError(AerialKDError, RuntimeError):
     """A checkpoint file that cannot be read, trusted or matched to a model."""
 
 
+class NonFiniteError(AerialKDError, ArithmeticError):
+    """Losses or parameters of a training that are infinite or no numbers."""
+
+
 class AnnotationError(AerialKDError, ValueError):
     """A data set's annotation or image that cannot be used."""
 

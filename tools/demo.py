@@ -154,12 +154,11 @@ def train(name: str, cfg: Config) -> None:
     if checkpoint.is_file():
         print(f'{name}: already trained, {checkpoint}')
         return
-    resume = ['--resume'] if (work_dir / 'last_checkpoint').is_file() else []
     options = ['--cfg-options', f'randomness.seed={cfg.randomness.seed}']
     if 'teacher_ckpt' in cfg.model:
         options.append(f'model.teacher_ckpt={cfg.model.teacher_ckpt}')
     where = ['--work-dir', cfg.work_dir]
-    run('tools/train.py', f'configs/demo/{name}.py', *resume, *where, *options)
+    run('tools/train.py', f'configs/demo/{name}.py', '--resume', *where, *options)
 
 
 def evaluate(cfg: Config, demo: Demo) -> dict[str, float]:

@@ -6,11 +6,9 @@ import argparse
 from pathlib import Path
 
 from mmengine.device import get_device
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
 from aerialkd.cli import add_runner_arguments, load_config, one_line_errors
-from aerialkd.engine import keep_freed_memory
+from aerialkd.engine import build_train_runner, keep_freed_memory
 from aerialkd.errors import ConfigError
 
 
@@ -56,8 +54,7 @@ def main() -> None:
         cfg.load_from = None if args.resume == 'auto' else args.resume
         if cfg.load_from and not Path(cfg.load_from).is_file():
             raise ConfigError(f'--resume {cfg.load_from}: no such checkpoint.')
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    runner.train()
+    build_train_runner(cfg).train()
 
 
 if __name__ == '__main__':

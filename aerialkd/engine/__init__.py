@@ -1,11 +1,15 @@
 """Weights, configs and what else a run needs around the model."""
 
+from aerialkd.engine.checkpoint_hook import CheckpointHook
+from aerialkd.engine.last_checkpoint import find_resumable
 from aerialkd.engine.memory import keep_freed_memory
 from aerialkd.engine.model_cfg import (
     model_cfg,
     student_model_cfg,
     without_pretrained,
 )
+from aerialkd.engine.non_finite_hook import NonFiniteLossHook
+from aerialkd.engine.training import build_train_runner
 from aerialkd.engine.weights import (
     Weights,
     load_strictly,
@@ -14,7 +18,11 @@ from aerialkd.engine.weights import (
 )
 
 __all__ = [
+    'CheckpointHook',
+    'NonFiniteLossHook',
     'Weights',
+    'build_train_runner',
+    'find_resumable',
     'keep_freed_memory',
     'load_strictly',
     'load_weights',

@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from aerialkd.cli import read_config
 from aerialkd.engine.evaluated import EvaluatedRun, cached_run, evaluated_run
+from aerialkd.engine.last_checkpoint import listed_files
 from aerialkd.errors import AerialKDError, ConfigError
 from aerialkd.visualization.report.logs import TrainingLog, read_logs
 
@@ -139,13 +140,8 @@ def _config_file(folder: Path, log: TrainingLog) -> Path:
 
 def _last_checkpoint(folder: Path) -> Path | None:
     """What ``last_checkpoint`` names, here or where it was; else the newest epoch."""
-    pointer = folder / 'last_checkpoint'
-    if pointer.is_file():
-        target = Path(pointer.read_text(encoding='utf-8').strip())
-        # A work dir may have been moved: the file beside the pointer comes first.
-        for file in (folder / target.name, target):
-            if file.is_file():
-                return file
+    for file in listed_files(folder):
+        return file
     numbered = [
         (int(found[1]), file)
         for file in folder.glob('*.pth')

@@ -1,0 +1,321 @@
+"""Checkpoints that survive a kill at any moment, and from which a training goes on.
+
+The hook takes the place of MMEngine's under the same name, so that every config has it.
+MMEngine's deletes the oldest checkpoint before it writes the new one, in place.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from mmengine import hooks
+from mmengine.dist import is_main_process
+from mmengine.logging import print_log
+from mmengine.registry import HOOKS as ROOT_HOOKS
+from mmengine.runner import Runner
+
+from aerialkd.engine.distributed import on_any_rank, plain_model
+from aerialkd.engine.last_checkpoint import (
+    Kept,
+    check_resumable,
+    find_resumable,
+    read_kept,
+    write_kept,
+)
+from aerialkd.engine.resume_state import ResumeState
+from aerialkd.engine.resuming import validation_is_due
+from aerialkd.engine.termination import EXIT_STATUS, Termination
+from aerialkd.errors import CheckpointError, ConfigError, NonFiniteError
+from aerialkd.files import sha256_of, whole_file
+from aerialkd.registry import HOOKS
+
+INTERRUPTED = 'interrupted.pth'
+
+
+@ROOT_HOOKS.register_module(name='CheckpointHook', force=True)
+@HOOKS.register_module()
+class CheckpointHook(hooks.CheckpointHook):
+    """Save checkpoints so that at any moment one is whole; resume exactly.
+
+    - A checkpoint is written under another name, flushed to the disk and renamed;
+      those beyond ``max_keep_ckpts`` and the previous best one are removed after that.
+    - ``last_checkpoint`` lists the checkpoints with their digests; ``--resume`` takes
+      the newest whole one, also where that file is damaged.
+    - SIGTERM ends the training after its step with ``interrupted.pth``.
+    - A checkpoint holds the random states of process and workers; a validation that
+      was due when the training was killed is made up for. Resumed on one device, the
+      training goes on bit for bit. With another number of processes, iterations and
+      schedules are counted anew.
+    - A model with parameters that are not finite is not saved.
+
+    Args:
+        args: as for ``mmengine.hooks.CheckpointHook``, and ``kwargs`` too. To a folder
+            that is not local (``backend_args``), files are written as MMEngine does.
+
+    Raises:
+        CheckpointError: if a checkpoint cannot be written, or none can be resumed.
+        NonFiniteError: if a parameter is not finite.
+        ConfigError: if the evaluation has no measure of the name ``save_best``.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._folder: Path | None = None  # None: not local
+        self._state: ResumeState | None = None  # None: nothing is trained
+        self._loaded: dict[str, Any] | None = None
+        self._termination = Termination()
+        self._writes_training = False
+        self.keep_ckpt_ids: deque[int] = deque()
+        self._written: tuple[int, int] | None = None  # epoch and iteration
+
+    def before_run(self, runner: Runner) -> None:
+        """Find what ``--resume`` goes on from, before MMEngine looks for it."""
+        work_dir, out_dir = Path(runner.work_dir), self.out_dir
+        if self.backend_args or self.file_client_args or '://' in str(out_dir):
+            return
+        elsewhere = out_dir is not None and str(out_dir) != runner.work_dir
+        self._folder = Path(out_dir) / work_dir.name if elsewhere else work_dir
+        if runner._resume and runner._load_from is None:
+            found = find_resumable(self._folder)
+            runner._load_from = None if found is None else str(found)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Count what a checkpoint counts in iterations in those of this training."""
+        if runner._resume:
+            check_resumable(checkpoint, runner._load_from)
+            self._loaded = ResumeState.adapt(runner, checkpoint)
+
+    def before_train(self, runner: Runner) -> None:
+        """Restore the random states, and make up for a validation that was missed."""
+        super().before_train(runner)
+        self._state = ResumeState(runner)
+        self._termination.listen()
+        if runner.iter == 0:
+            return
+        self._written = (runner.epoch, runner.iter)
+        self.last_ckpt = runner.message_hub.runtime_info.get('last_ckpt')
+        if self._state.restore(runner, self._loaded) and validation_is_due(runner):
+            print_log(
+                'Validating first: the training was interrupted before the outcome of '
+                'the validation that is due here was saved.',
+                logger='current',
+            )
+            # The last that was trained on, as the training had it.
+            done = dict(epoch=runner.epoch - 1, iter=runner.iter - 1)
+            runner.message_hub.update_info_dict(done)
+            runner.val_loop.run()
+
+    def after_train(self, runner: Runner) -> None:
+        """Publish, if asked for, and give SIGTERM back."""
+        super().after_train(runner)
+        self._termination.stop_listening()
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Leave out the batches of an interrupted epoch that were trained on."""
+        self._training.before_epoch()
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None
+    ) -> None:
+        """Note the random state that the batch carries."""
+        self._training.before_iteration(batch_idx, data_batch)
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Save if that is due, or if the process is to end."""
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        if on_any_rank(self._termination.requested) and _has_stepped(runner):
+            self._end(runner, dict(epoch=runner.epoch, iter=runner.iter + 1))
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Save if that is due."""
+        self._training.after_epoch()
+        super().after_train_epoch(runner)
+
+    def before_val(self, runner: Runner) -> None:
+        """Keep the random states from before the validation."""
+        if self._state is not None:
+            self._state.before_validation()
+
+    def after_val_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        """End if the process is to end; the validation will be made up for."""
+        # Not agreed upon: processes may have other numbers of images to validate.
+        if self._state is not None and self._termination.requested:
+            self._end(runner, dict(epoch=runner.epoch, iter=runner.iter))
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
+        """Save the best one."""
+        if self._state is not None:
+            self._state.after_validation()
+        super().after_val_epoch(runner, metrics)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Add what a training goes on from."""
+        if self._writes_training:
+            self._training.add_to(checkpoint)
+
+    @property
+    def _training(self) -> ResumeState:
+        if self._state is None:
+            raise RuntimeError('before_train was not called')
+        return self._state
+
+    def _end(self, runner: Runner, meta: dict[str, int]) -> NoReturn:
+        """Save what has not been saved, and leave the process."""
+        if self._written != (meta['epoch'], meta['iter']):
+            self._write(runner, INTERRUPTED, meta)
+        print_log(
+            f'SIGTERM: the training is saved in {self._folder or self.out_dir}; '
+            '--resume goes on from here.',
+            logger='current',
+        )
+        raise SystemExit(EXIT_STATUS)
+
+    def _save_checkpoint_with_step(
+        self, runner: Runner, step: int, meta: dict[str, int]
+    ) -> None:
+        """MMEngine's, in another order: first the new file, then the old ones."""
+        name = self.filename_tmpl.format(step)
+        surplus = self._keep(runner, step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        self._write(runner, name, meta)
+        if self._folder is not None and is_main_process():
+            for old in (*surplus, INTERRUPTED):
+                (self._folder / old).unlink(missing_ok=True)
+            _forget_removed(self._folder)
+
+    def _keep(self, runner: Runner, step: int) -> list[str]:
+        """Count a step among those kept; names of the files that then are too many."""
+        if self.max_keep_ckpts <= 0:
+            return []
+        steps = [kept for kept in self.keep_ckpt_ids if kept != step] + [step]
+        kept = steps[-self.max_keep_ckpts :]
+        self.keep_ckpt_ids = deque(kept, self.max_keep_ckpts)
+        runner.message_hub.update_info('keep_ckpt_ids', kept)
+        return [self.filename_tmpl.format(old) for old in steps if old not in kept]
+
+    def _write(self, runner: Runner, name: str, meta: dict[str, int]) -> None:
+        """Write a checkpoint of the training."""
+        _check_finite(runner)
+        self._writes_training = True
+        try:
+            with self._whole(name, announce=True) as part:
+                # The class's: _save_best_checkpoint replaces the instance's.
+                type(runner).save_checkpoint(
+                    runner,
+                    str(self.out_dir),
+                    part,
+                    self.file_client_args,
+                    save_optimizer=self.save_optimizer,
+                    save_param_scheduler=self.save_param_scheduler,
+                    meta=dict(meta),
+                    by_epoch=self.by_epoch,
+                    backend_args=self.backend_args,
+                    **self.args,
+                )
+        finally:
+            self._writes_training = False
+        self._written = (meta['epoch'], meta['iter'])
+
+    @contextmanager
+    def _whole(self, name: str, announce: bool = False) -> Iterator[str]:
+        """The name under which a file is to be written that then gets its own."""
+        folder = self._folder
+        if folder is None or not is_main_process():
+            yield name
+            return
+        try:
+            with whole_file(folder / name) as part:
+                yield part.name
+                if announce:
+                    write_kept(
+                        folder, [Kept(name, sha256_of(part)), *read_kept(folder)]
+                    )
+        except OSError as error:
+            raise CheckpointError(
+                f'{folder / name}: the checkpoint cannot be written: {error}. Earlier '
+                'ones are as they were; make room or set another --work-dir, and '
+                'go on with --resume.'
+            ) from error
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
+        """MMEngine's, but the previous best one goes when the new one is there."""
+        if not self.save_best:
+            return
+        unknown = set(self.key_indicators) - {'auto', *metrics}
+        if unknown:
+            raise ConfigError(
+                f'save_best: got {", ".join(sorted(unknown))}, expected some of '
+                f'{", ".join(metrics)}; set default_hooks.checkpoint.save_best.'
+            )
+        if self._folder is None:
+            super()._save_best_checkpoint(runner, metrics)
+            return
+        before = self._best_files()
+        self._set_best_files(dict.fromkeys(before))  # or MMEngine would remove it now
+        save = runner.save_checkpoint
+
+        def save_whole(out_dir: str, filename: str, **options: Any) -> None:
+            with self._whole(filename) as part:
+                save(out_dir, part, **options)
+
+        runner.save_checkpoint = save_whole
+        try:
+            super()._save_best_checkpoint(runner, metrics)
+        finally:
+            del runner.save_checkpoint  # the class's own comes back
+        after = self._best_files()
+        self._set_best_files({key: after[key] or before[key] for key in after})
+        for old, new in zip(before.values(), after.values(), strict=True):
+            if old and new and old != new and is_main_process():
+                Path(old).unlink(missing_ok=True)
+
+    def _best_files(self) -> dict[str, str | None]:
+        if len(self.key_indicators) == 1:
+            return {self.key_indicators[0]: self.best_ckpt_path}
+        return dict(self.best_ckpt_path_dict)
+
+    def _set_best_files(self, files: dict[str, str | None]) -> None:
+        if len(self.key_indicators) == 1:
+            (self.best_ckpt_path,) = files.values()
+        else:
+            self.best_ckpt_path_dict.update(files)
+
+
+def _has_stepped(runner: Runner) -> bool:
+    """Whether no gradients are being accumulated, which no checkpoint holds."""
+    wrapper = runner.optim_wrapper
+    every = getattr(wrapper, '_accumulative_counts', 1)
+    return bool(getattr(wrapper, '_inner_count', 0) % every == 0)
+
+
+def _check_finite(runner: Runner) -> None:
+    parameters = plain_model(runner).named_parameters()
+    bad = [name for name, value in parameters if not torch.isfinite(value).all()]
+    if bad:
+        last = runner.message_hub.runtime_info.get('last_ckpt', 'none')
+        raise NonFiniteError(
+            f'Iteration {runner.iter + 1}: {len(bad)} parameters are not finite, the '
+            f'first is {bad[0]}: the model is not saved. Last good checkpoint: {last}. '
+            'Lower the learning rate, clip gradients, or look for a loss that is 0/0.'
+        )
+
+
+def _forget_removed(folder: Path) -> None:
+    """Leave out of ``last_checkpoint`` what is no longer there."""
+    listed = read_kept(folder)
+    there = {k.name: k for k in reversed(listed) if (folder / k.name).is_file()}
+    kept = [k for k in listed if there.get(k.name) == k]
+    if kept != listed:
+        write_kept(folder, kept)

@@ -1,0 +1,146 @@
+"""What a work dir's ``last_checkpoint`` says, and which checkpoint to go on from.
+
+The first line is MMEngine's, the path of the newest checkpoint. Below stand the digests
+of the checkpoints that are kept, newest first, as ``sha256sum -c`` reads them. A new
+checkpoint is announced here before it takes its place, so that at any moment some line
+fits a file.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mmengine.logging import print_log
+
+from aerialkd.engine.weights import read_checkpoint
+from aerialkd.errors import CheckpointError
+from aerialkd.files import sha256_of, write_whole
+
+LAST = 'last_checkpoint'
+# Without optimizer: made to be evaluated.
+_BEST = 'best_'
+_LINE = re.compile(r'([0-9a-f]{64})  (\S.*)')
+
+
+class Kept(NamedTuple):
+    """A checkpoint and the SHA-256 of its content."""
+
+    name: str
+    digest: str
+
+
+def read_kept(folder: str | Path) -> list[Kept]:
+    """What ``last_checkpoint`` lists, newest first; nothing if it is unreadable."""
+    found = (_LINE.fullmatch(line) for line in _lines(Path(folder))[1:])
+    return [Kept(match[2], match[1]) for match in found if match]
+
+
+def write_kept(folder: str | Path, kept: Sequence[Kept]) -> None:
+    """Write ``last_checkpoint``.
+
+    Args:
+        folder: the work dir.
+        kept: newest first, at least one; files of the folder.
+    """
+    folder = Path(folder)
+    lines = [str(folder / kept[0].name), *(f'{k.digest}  {k.name}' for k in kept)]
+    write_whole(folder / LAST, ('\n'.join(lines) + '\n').encode())
+
+
+def find_resumable(folder: str | Path) -> Path | None:
+    """The newest whole checkpoint of a work dir; None if there never was one.
+
+    First those that ``last_checkpoint`` lists, if their content is what it was; then,
+    where it is absent, empty or points nowhere, the folder's files, newest first.
+
+    Raises:
+        CheckpointError: if there are checkpoints, but none from which to go on.
+    """
+    folder = Path(folder)
+    problems: list[str] = []
+    for file, digests in _candidates(folder).items():
+        problem = _problem_of(file, digests)
+        if problem is None:
+            if problems:
+                print_log(
+                    f'Going on from {file}, because of: {" ".join(problems)}',
+                    logger='current',
+                    level=logging.WARNING,
+                )
+            return file
+        problems.append(problem)
+    if not problems:
+        return None
+    raise CheckpointError(
+        f'{folder}: got no checkpoint from which training can go on: '
+        f'{" ".join(problems)} Name one with --resume FILE, '
+        'restore one, or move them away to start anew.'
+    )
+
+
+def check_resumable(content: dict[str, Any], file: str | Path) -> None:
+    """Make sure that a checkpoint is one of a training.
+
+    Raises:
+        CheckpointError: if it holds weights alone.
+    """
+    meta = content.get('meta')
+    has_progress = isinstance(meta, dict) and {'epoch', 'iter'} <= set(meta)
+    if not has_progress or not {'optimizer', 'message_hub'} <= set(content):
+        raise CheckpointError(
+            f'{file}: holds weights, but no state of a training; name it with '
+            '--cfg-options load_from=... to start from its weights.'
+        )
+
+
+def listed_files(folder: str | Path) -> dict[Path, list[str]]:
+    """Files that ``last_checkpoint`` lists and that are there, newest first.
+
+    Returns:
+        The digests that each may have: two while it is being replaced, none where
+        MMEngine wrote ``last_checkpoint``.
+    """
+    folder, lines, kept = Path(folder), _lines(Path(folder)), read_kept(folder)
+    files: dict[Path, list[str]] = {}
+    for name, digest in kept:
+        files.setdefault(folder / name, []).append(digest)
+    if lines and not kept:
+        # The folder may have been moved since: the file beside comes first.
+        named = Path(lines[0])
+        here = folder / named.name
+        files[here if here.is_file() else named] = []
+    return {file: digests for file, digests in files.items() if file.is_file()}
+
+
+def _candidates(folder: Path) -> dict[Path, list[str]]:
+    """Files that may be resumable, best first, with the digests that they may have."""
+    files = listed_files(folder)
+    others = [
+        file
+        for file in folder.glob('*.pth')
+        if file not in files and not file.name.startswith(('.', _BEST))
+    ]
+    others.sort(key=lambda file: file.stat().st_mtime_ns, reverse=True)
+    return {**files, **{file: [] for file in others}}
+
+
+def _problem_of(file: Path, digests: Sequence[str]) -> str | None:
+    if digests and sha256_of(file) not in digests:
+        return f'{file}: is not the file that was written, its SHA-256 is another.'
+    try:
+        check_resumable(read_checkpoint(file), file)
+    except CheckpointError as error:
+        return str(error)
+    return None
+
+
+def _lines(folder: Path) -> list[str]:
+    try:
+        text = (folder / LAST).read_text(encoding='utf-8')
+    except (OSError, UnicodeDecodeError):
+        return []
+    return [line.strip() for line in text.splitlines() if line.strip()]

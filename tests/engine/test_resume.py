@@ -1,0 +1,79 @@
+"""Resumed trainings against uninterrupted ones, bit for bit."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+import torch
+
+from aerialkd.engine import find_resumable
+from tests.engine.toys import in_child, train_toy
+
+LOADERS = {
+    'in the process': dict(workers=0),
+    'persistent workers': dict(workers=2),
+    'passing workers': dict(workers=2, persistent=False),
+}
+
+
+def state_of(work_dir):
+    return torch.load(work_dir / 'state.pth', weights_only=False)
+
+
+def assert_equal(ours, theirs, where='state'):
+    """Exactly equal, tensors and numbers alike."""
+    assert type(ours) is type(theirs), where
+    if isinstance(ours, dict):
+        assert ours.keys() == theirs.keys(), where
+        for key in ours:
+            assert_equal(ours[key], theirs[key], f'{where}.{key}')
+    elif isinstance(ours, (list, tuple)):
+        assert len(ours) == len(theirs), where
+        for index, pair in enumerate(zip(ours, theirs, strict=True)):
+            assert_equal(*pair, f'{where}[{index}]')
+    elif isinstance(ours, torch.Tensor):
+        assert torch.equal(ours, theirs), where
+    else:
+        assert ours == theirs, where
+
+
+@pytest.fixture(scope='module', params=LOADERS.values(), ids=LOADERS)
+def straight(request, tmp_path_factory):
+    """Options of a training, and its state after six epochs in one go."""
+    work_dir = tmp_path_factory.mktemp('straight') / 'toy'
+    assert in_child(lambda: train_toy(work_dir, **request.param)) == 0
+    return request.param, state_of(work_dir)
+
+
+MOMENTS = {
+    'while epoch 3 is validated': dict(moment='before_val', epoch=3),
+    'in epoch 4': dict(moment='after_train_iter', iteration=14),
+    'while the last epoch is validated': dict(moment='before_val', epoch=6),
+}
+
+
+@pytest.mark.parametrize('moment', MOMENTS.values(), ids=MOMENTS)
+def test_kill_and_resume_is_as_if_nothing_had_been(straight, tmp_path, moment):
+    options, expected = straight
+    work_dir = tmp_path / 'toy'
+    kill = [dict(type='KillAt', **moment)]
+    killed = in_child(lambda: train_toy(work_dir, custom_hooks=kill, **options))
+    assert killed == -signal.SIGKILL
+    assert find_resumable(work_dir) is not None  # or it would start anew
+    assert in_child(lambda: train_toy(work_dir, resume=True, **options)) == 0
+    assert_equal(state_of(work_dir), expected)
+
+
+@pytest.mark.parametrize('iteration', [1, 13, 14, 16])
+def test_sigterm_saves_and_resumes_within_an_epoch(straight, tmp_path, iteration):
+    options, expected = straight
+    work_dir = tmp_path / 'toy'
+    term = dict(moment='after_train_iter', iteration=iteration, number=signal.SIGTERM)
+    kill = [dict(type='KillAt', **term)]
+    ended = in_child(lambda: train_toy(work_dir, custom_hooks=kill, **options))
+    assert ended == 128 + signal.SIGTERM
+    assert (work_dir / 'interrupted.pth').is_file()
+    assert in_child(lambda: train_toy(work_dir, resume=True, **options)) == 0
+    assert_equal(state_of(work_dir), expected)
+    assert not (work_dir / 'interrupted.pth').exists()

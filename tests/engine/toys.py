@@ -1,0 +1,188 @@
+"""A training of a second that any change of order or random numbers would alter."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS
+from mmengine.runner import Runner
+from torch import nn
+
+IMAGES = 11  # four batches of three, the last one smaller
+
+
+def draw() -> tuple[float, ...]:
+    """A number of each generator."""
+    numpys = np.random.rand()  # noqa: NPY002 - the one that mmdet's transforms use
+    return random.random(), numpys, torch.rand(()).item()
+
+
+@DATASETS.register_module(force=True)
+class ToyDataset(torch.utils.data.Dataset):
+    """Numbers, disturbed by each of the generators that augmentations draw from."""
+
+    metainfo = {'classes': ('one',)}
+
+    def __init__(self, disturbed=False):
+        self.disturbed = disturbed
+
+    def __len__(self):
+        return IMAGES
+
+    def __getitem__(self, index):
+        noise = sum(draw()) if self.disturbed else 0.0
+        return {'inputs': torch.full((3,), index + noise), 'index': index}
+
+
+@MODELS.register_module(force=True)
+class ToyModel(BaseModel):
+    """Draws random numbers in training, as dropout does."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 1)
+        self.norm = nn.BatchNorm1d(1)
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, inputs, index, mode):
+        outputs = self.norm(self.layer(self.dropout(torch.stack(inputs))))
+        if mode == 'predict':
+            return [{'value': value.item()} for value in outputs]
+        return {'loss_toy': ((outputs - 1) ** 2).mean()}
+
+
+@METRICS.register_module(force=True)
+class ToyMetric(BaseMetric):
+    """The best of four epochs is the second, then the last one."""
+
+    scores = (0.1, 0.7, 0.2, 0.3, 0.4, 0.9)
+
+    def process(self, data_batch, data_samples):
+        self.results += data_samples
+
+    def compute_metrics(self, results):
+        from mmengine.logging import MessageHub
+
+        epoch = MessageHub.get_current_instance().get_info('epoch')
+        return {'score': self.scores[epoch], 'mean': sum(r['value'] for r in results)}
+
+
+@HOOKS.register_module(force=True)
+class KillAt(Hook):
+    """Ends the process as a kill does: ``before_val`` of an epoch, or an iteration."""
+
+    def __init__(self, moment, epoch=0, iteration=0, number=signal.SIGKILL):
+        self.moment, self.epoch, self.iteration = moment, epoch, iteration
+        self.number = number
+
+    def before_val(self, runner):
+        if self.moment == 'before_val' and runner.epoch == self.epoch:
+            os.kill(os.getpid(), self.number)
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if self.moment == 'after_train_iter' and runner.iter + 1 == self.iteration:
+            os.kill(os.getpid(), self.number)
+
+
+def toy_config(
+    work_dir: Path,
+    epochs: int = 6,
+    workers: int = 0,
+    persistent: bool = True,
+    **options: Any,
+) -> Config:
+    """A config of toys; ``options`` replace what it holds at the top."""
+
+    def loader(train):
+        return dict(
+            batch_size=3,
+            num_workers=workers,
+            persistent_workers=persistent and workers > 0,
+            sampler=dict(type='DefaultSampler', shuffle=train),
+            dataset=dict(type='ToyDataset', disturbed=train),
+        )
+
+    checkpoint = dict(
+        type='CheckpointHook',
+        interval=1,
+        max_keep_ckpts=2,
+        save_best='score',
+        rule='greater',
+    )
+    cfg = dict(
+        model=dict(type='ToyModel'),
+        work_dir=str(work_dir),
+        train_dataloader=loader(True),
+        val_dataloader=loader(False),
+        val_evaluator=dict(type='ToyMetric'),
+        val_cfg=dict(),
+        train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=1),
+        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.01)),
+        param_scheduler=[
+            dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=5),
+            dict(type='CosineAnnealingLR', T_max=epochs, convert_to_iter_based=True),
+            dict(type='MultiStepLR', milestones=[4], gamma=0.5),
+        ],
+        default_hooks=dict(
+            logger=dict(type='LoggerHook', interval=1), checkpoint=checkpoint
+        ),
+        randomness=dict(seed=1),
+        log_level='ERROR',
+        experiment_name='toy',
+    )
+    return Config({**cfg, **options})
+
+
+def train_toy(work_dir: Path, **options: Any) -> Runner:
+    """Train, or resume with ``resume=True``; leaves ``state.pth`` when it is done."""
+    runner = Runner.from_cfg(toy_config(work_dir, **options))
+    runner.train()
+    hub = runner.message_hub
+    scalars = {
+        name: [list(map(float, values)) for values in buffer.data]
+        for name, buffer in hub.log_scalars.items()
+        if 'time' not in name and 'memory' not in name
+    }
+    state = {
+        'parameters': runner.model.state_dict(),
+        'optimizer': runner.optim_wrapper.state_dict(),
+        'schedulers': [s.state_dict() for s in runner.param_schedulers],
+        'best': (hub.get_info('best_score'), Path(hub.get_info('best_ckpt')).name),
+        'history': {
+            name: [list(map(float, x)) for x in d] for name, d in scalars.items()
+        },
+        'progress': (runner.epoch, runner.iter),
+        'next': draw(),
+    }
+    torch.save(state, work_dir / 'state.pth')
+    return runner
+
+
+def in_child(run: Callable[[], object]) -> int:
+    """Run something in a child process; its exit status, minus the signal's number."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            run()
+            status = 0
+        except SystemExit as error:
+            status = int(error.code or 0)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    status = os.waitpid(child, 0)[1]
+    return os.waitstatus_to_exitcode(status)
