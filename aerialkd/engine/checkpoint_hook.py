@@ -93,6 +93,9 @@ class CheckpointHook(hooks.CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Restore the random states, and make up for a validation that was missed."""
         super().before_train(runner)
+        if self._folder is not None and is_main_process():
+            for part in self._folder.glob('.*.part'):  # of a training that was killed
+                part.unlink()
         self._state = ResumeState(runner)
         self._termination.listen()
         if runner.iter == 0:
@@ -173,6 +176,7 @@ class CheckpointHook(hooks.CheckpointHook):
     def _end(self, runner: Runner, meta: dict[str, int]) -> NoReturn:
         """Save what has not been saved, and leave the process."""
         if self._written != (meta['epoch'], meta['iter']):
+            _check_finite(runner, meta)
             self._write(runner, INTERRUPTED, meta)
         print_log(
             f'SIGTERM: the training is saved in {self._folder or self.out_dir}; '
@@ -185,6 +189,7 @@ class CheckpointHook(hooks.CheckpointHook):
         self, runner: Runner, step: int, meta: dict[str, int]
     ) -> None:
         """MMEngine's, in another order: first the new file, then the old ones."""
+        _check_finite(runner, meta)
         name = self.filename_tmpl.format(step)
         surplus = self._keep(runner, step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
@@ -207,7 +212,6 @@ class CheckpointHook(hooks.CheckpointHook):
 
     def _write(self, runner: Runner, name: str, meta: dict[str, int]) -> None:
         """Write a checkpoint of the training."""
-        _check_finite(runner)
         self._writes_training = True
         try:
             with self._whole(name, announce=True) as part:
@@ -300,13 +304,13 @@ def _has_stepped(runner: Runner) -> bool:
     return bool(getattr(wrapper, '_inner_count', 0) % every == 0)
 
 
-def _check_finite(runner: Runner) -> None:
+def _check_finite(runner: Runner, meta: dict[str, int]) -> None:
     parameters = plain_model(runner).named_parameters()
     bad = [name for name, value in parameters if not torch.isfinite(value).all()]
     if bad:
         last = runner.message_hub.runtime_info.get('last_ckpt', 'none')
         raise NonFiniteError(
-            f'Iteration {runner.iter + 1}: {len(bad)} parameters are not finite, the '
+            f'Iteration {meta["iter"]}: {len(bad)} parameters are not finite, the '
             f'first is {bad[0]}: the model is not saved. Last good checkpoint: {last}. '
             'Lower the learning rate, clip gradients, or look for a loss that is 0/0.'
         )

@@ -21,8 +21,8 @@ from aerialkd.errors import CheckpointError
 from aerialkd.files import sha256_of, write_whole
 
 LAST = 'last_checkpoint'
-# Without optimizer: made to be evaluated.
-_BEST = 'best_'
+# What a training leaves to go on from; others (exports, best ones) may lie beside.
+_OF_TRAINING = re.compile(r'(?:epoch|iter)_\d+|interrupted')
 _LINE = re.compile(r'([0-9a-f]{64})  (\S.*)')
 
 
@@ -72,7 +72,8 @@ def find_resumable(folder: str | Path) -> Path | None:
                     level=logging.WARNING,
                 )
             return file
-        problems.append(problem)
+        if digests or _OF_TRAINING.fullmatch(file.stem):
+            problems.append(problem)
     if not problems:
         return None
     raise CheckpointError(
@@ -119,11 +120,7 @@ def listed_files(folder: str | Path) -> dict[Path, list[str]]:
 def _candidates(folder: Path) -> dict[Path, list[str]]:
     """Files that may be resumable, best first, with the digests that they may have."""
     files = listed_files(folder)
-    others = [
-        file
-        for file in folder.glob('*.pth')
-        if file not in files and not file.name.startswith(('.', _BEST))
-    ]
+    others = [file for file in folder.glob('*.pth') if file not in files]
     others.sort(key=lambda file: file.stat().st_mtime_ns, reverse=True)
     return {**files, **{file: [] for file in others}}
 

@@ -18,7 +18,7 @@ LOADERS = {
 
 
 def state_of(work_dir):
-    return torch.load(work_dir / 'state.pth', weights_only=False)
+    return torch.load(work_dir / 'state.pt', weights_only=False)
 
 
 def assert_equal(ours, theirs, where='state'):

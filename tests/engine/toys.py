@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -96,6 +97,23 @@ class KillAt(Hook):
             os.kill(os.getpid(), self.number)
 
 
+@HOOKS.register_module(force=True)
+class Poison(Hook):
+    """Makes a parameter, or the batches from an iteration on, no number."""
+
+    def __init__(self, iteration, parameter=True, batches=1):
+        self.iterations = range(iteration, iteration + batches)
+        self.parameter = parameter
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if not self.parameter and runner.iter + 1 in self.iterations:
+            data_batch['inputs'][0].fill_(float('nan'))
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if self.parameter and runner.iter + 1 in self.iterations:
+            runner.model.layer.bias.data.fill_(float('nan'))
+
+
 def toy_config(
     work_dir: Path,
     epochs: int = 6,
@@ -146,8 +164,10 @@ def toy_config(
 
 
 def train_toy(work_dir: Path, **options: Any) -> Runner:
-    """Train, or resume with ``resume=True``; leaves ``state.pth`` when it is done."""
-    runner = Runner.from_cfg(toy_config(work_dir, **options))
+    """Train, or resume with ``resume=True``; leaves ``state.pt`` when it is done."""
+    # It asks compilers for their versions, which takes longer than the training.
+    with mock.patch('mmengine.runner.runner.collect_env', dict):
+        runner = Runner.from_cfg(toy_config(work_dir, **options))
     runner.train()
     hub = runner.message_hub
     scalars = {
@@ -166,7 +186,7 @@ def train_toy(work_dir: Path, **options: Any) -> Runner:
         'progress': (runner.epoch, runner.iter),
         'next': draw(),
     }
-    torch.save(state, work_dir / 'state.pth')
+    torch.save(state, work_dir / 'state.pt')
     return runner
 
 
