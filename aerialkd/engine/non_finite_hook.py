@@ -29,9 +29,10 @@ class NonFiniteLossHook(Hook):
     """Leave out steps whose loss is not finite, and stop when they come in a row.
 
     The losses are looked at before gradients are computed, so that neither parameters
-    nor the optimizer's averages see such a step. The message names the losses, the
-    images and the last good checkpoint. With several processes, all leave out the step
-    of which one has such a loss.
+    nor the optimizer's averages see such a step; running statistics of batch norms are
+    what they were before it. The message names the losses, the images and the last good
+    checkpoint. With several processes, all leave out the step of which one has such a
+    loss.
 
     Args:
         max_in_a_row: as many of such steps in a row stop the training.
@@ -56,6 +57,8 @@ class NonFiniteLossHook(Hook):
         self._runner = runner
         model: Any = plain_model(runner)
         parse, step = model.parse_losses, runner.model.train_step
+        buffers = list(model.buffers())
+        before = [buffer.clone() for buffer in buffers]
 
         def parse_losses(losses: dict) -> tuple[Tensor, Mapping[str, Tensor]]:
             total, logged = parse(losses)
@@ -63,9 +66,13 @@ class NonFiniteLossHook(Hook):
             return total, logged
 
         def train_step(data: Any, optim_wrapper: Any) -> dict[str, Tensor]:
+            if buffers:
+                torch._foreach_copy_(before, buffers)
             try:
                 logged: dict[str, Tensor] = step(data, optim_wrapper=optim_wrapper)
             except _StepLeftOut:
+                if buffers:
+                    torch._foreach_copy_(buffers, before)
                 self._report(runner, data)
                 return {}
             self._in_a_row = 0
@@ -76,9 +83,9 @@ class NonFiniteLossHook(Hook):
 
     def _check(self, total: Tensor, logged: Mapping[str, Tensor]) -> None:
         """Refuse a step, in all processes alike."""
-        bad = not bool(torch.isfinite(total))
+        bad = not bool(torch.isfinite(total.detach()))
         if on_any_rank(bad):
-            values = {k: float(v) for k, v in logged.items() if 'loss' in k}
+            values = {k: v.detach().item() for k, v in logged.items() if 'loss' in k}
             self._losses = {k: v for k, v in values.items() if not math.isfinite(v)}
             raise _StepLeftOut
 
