@@ -84,16 +84,20 @@ class ToyMetric(BaseMetric):
 class KillAt(Hook):
     """Ends the process as a kill does: ``before_val`` of an epoch, or an iteration."""
 
-    def __init__(self, moment, epoch=0, iteration=0, number=signal.SIGKILL):
+    def __init__(self, moment, epoch=0, iteration=0, number=signal.SIGKILL, rank=None):
         self.moment, self.epoch, self.iteration = moment, epoch, iteration
-        self.number = number
+        self.number, self.rank = number, rank
 
     def before_val(self, runner):
         if self.moment == 'before_val' and runner.epoch == self.epoch:
-            os.kill(os.getpid(), self.number)
+            self._kill(runner)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         if self.moment == 'after_train_iter' and runner.iter + 1 == self.iteration:
+            self._kill(runner)
+
+    def _kill(self, runner):
+        if self.rank in (None, runner.rank):
             os.kill(os.getpid(), self.number)
 
 
@@ -186,7 +190,8 @@ def train_toy(work_dir: Path, **options: Any) -> Runner:
         'progress': (runner.epoch, runner.iter),
         'next': draw(),
     }
-    torch.save(state, work_dir / 'state.pt')
+    if runner.rank == 0:
+        torch.save(state, work_dir / 'state.pt')
     return runner
 
 
@@ -195,6 +200,7 @@ def in_child(run: Callable[[], object]) -> int:
     child = os.fork()
     if child == 0:
         status = 1
+        torch.set_num_threads(1)  # the pool of threads was not forked
         try:
             run()
             status = 0

@@ -1,0 +1,115 @@
+"""Trainings that go on with another number of processes, or from MMEngine's files."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+import torch
+from mmengine import hooks
+
+from aerialkd.engine import read_checkpoint
+from tests.engine.toys import in_child, train_toy
+
+DISTRIBUTED = dict(
+    launcher='pytorch',
+    model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None),
+)
+
+
+def in_processes(number, run):
+    """Run in processes of a gloo group; their exit statuses."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+
+    def rank_of(rank):
+        os.environ.update(
+            RANK=str(rank),
+            LOCAL_RANK=str(rank),
+            WORLD_SIZE=str(number),
+            MASTER_ADDR='127.0.0.1',
+            MASTER_PORT=str(port),
+            OMP_NUM_THREADS='1',
+            MKL_NUM_THREADS='1',
+        )
+        torch.distributed.init_process_group('gloo')
+        run()
+        torch.distributed.destroy_process_group()
+
+    children = []
+    for rank in range(number):
+        child = os.fork()
+        if child == 0:
+            os._exit(in_child(lambda rank=rank: rank_of(rank)) & 255)
+        children.append(child)
+    return [os.waitstatus_to_exitcode(os.waitpid(c, 0)[1]) for c in children]
+
+
+def learning_rates(work_dir):
+    state = torch.load(work_dir / 'state.pt', weights_only=False)
+    return state['history']['train/lr'][0], state
+
+
+@pytest.mark.parametrize('scaled', [False, True])
+def test_from_two_processes_to_one(tmp_path, scaled):
+    schedule = [
+        # Over the epochs, in iterations; and one that counts steps.
+        dict(type='CosineAnnealingLR', T_max=4, convert_to_iter_based=True),
+        dict(type='LinearLR', start_factor=0.5, by_epoch=False, end=6),
+    ]
+    options = dict(
+        param_scheduler=schedule,
+        auto_scale_lr=dict(enable=scaled, base_batch_size=6),
+        epochs=4,
+    )
+    # Two processes: 6 images a step, two steps an epoch; one: four.
+    kill = [dict(type='KillAt', moment='before_val', epoch=2, number=9)]
+    two = tmp_path / 'two'
+    ended = in_processes(
+        2, lambda: train_toy(two, custom_hooks=kill, **DISTRIBUTED, **options)
+    )
+    assert ended == [-9 & 255] * 2
+    assert read_checkpoint(two / 'epoch_2.pth')['meta']['iter'] == 4
+    assert in_child(lambda: train_toy(two, resume=True, **options)) == 0
+    rates, state = learning_rates(two)
+    assert state['progress'] == (4, 16)
+    cosine, linear = state['schedulers']
+    assert (cosine['_global_step'], cosine['T_max'], cosine['end']) == (16, 16, 16)
+    # Steps that were taken, 4 + 8: the warm-up of 6 steps goes on in steps.
+    assert (linear['_global_step'], linear['last_step']) == (12, 5)
+    # The second half of the cosine, as one process has it, once the warm-up is over.
+    one = tmp_path / 'one'
+    assert in_child(lambda: train_toy(one, **options)) == 0
+    expected, _ = learning_rates(one)
+    assert rates[-6:] == pytest.approx(expected[-6:])
+    assert len(rates) == 4 + 8
+
+
+def test_sigterm_to_one_process_of_two_ends_both(tmp_path):
+    term = dict(moment='after_train_iter', iteration=3, number=15, rank=1)
+    options = dict(custom_hooks=[dict(type='KillAt', **term)], **DISTRIBUTED)
+    ended = in_processes(2, lambda: train_toy(tmp_path, **options))
+    assert ended == [143, 143]
+    meta = read_checkpoint(tmp_path / 'interrupted.pth')['meta']
+    assert (meta['epoch'], meta['iter']) == (1, 3)
+
+
+def test_checkpoint_of_mmengine_is_resumed(tmp_path, capfd):
+    def upstream():
+        from mmengine.registry import HOOKS
+
+        HOOKS.register_module(
+            name='CheckpointHook', module=hooks.CheckpointHook, force=True
+        )
+        train_toy(tmp_path, epochs=2)
+
+    assert in_child(upstream) == 0
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_2.pth')
+    log = dict(epochs=3, resume=True, log_level='WARNING')
+    assert in_child(lambda: train_toy(tmp_path, **log)) == 0
+    said = capfd.readouterr()
+    assert 'the training goes on, but not bit for bit' in said.out + said.err
+    state = torch.load(tmp_path / 'state.pt', weights_only=False)
+    assert state['progress'] == (3, 12)
