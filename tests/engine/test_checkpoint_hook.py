@@ -19,6 +19,8 @@ from aerialkd.files import sha256_of
 from tests.engine.kills import FRACTIONS
 from tests.engine.toys import in_child, train_toy
 
+SLOW = pytest.mark.slow
+
 
 def keeping(number):
     """Options of a training that keeps so many checkpoints."""
@@ -31,10 +33,10 @@ def names(folder):
     return sorted(path.name for path in folder.glob('*.pth'))
 
 
-@pytest.mark.parametrize('kept', [1, 2, 3])
-@pytest.mark.parametrize('epoch', [2, 5], ids=['usual', 'new best'])
+@pytest.mark.parametrize('kept', [1, *(pytest.param(n, marks=SLOW) for n in (2, 3))])
+@pytest.mark.parametrize('epoch', [3, pytest.param(5, marks=SLOW)])
 def test_killed_at_any_moment_something_is_left(tmp_path, kept, epoch):
-    # Epoch 3 is not the best one; epoch 6 is, and saved again with the new best score.
+    # Epoch 4 is not the best one; epoch 6 is, and saved again with the new best score.
     work_dir, report = tmp_path / 'toy', tmp_path / 'report.json'
     kill = [dict(type='TryKills', epoch=epoch, report=str(report))]
     options = dict(epochs=epoch + 1, custom_hooks=kill, **keeping(kept))

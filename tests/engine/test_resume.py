@@ -10,11 +10,13 @@ import torch
 from aerialkd.engine import find_resumable
 from tests.engine.toys import in_child, train_toy
 
-LOADERS = {
-    'in the process': dict(workers=0),
-    'persistent workers': dict(workers=2),
-    'passing workers': dict(workers=2, persistent=False),
-}
+LOADERS = [
+    pytest.param(dict(workers=0), id='in the process', marks=pytest.mark.slow),
+    pytest.param(dict(workers=2), id='persistent workers'),
+    pytest.param(
+        dict(workers=2, persistent=False), id='passing workers', marks=pytest.mark.slow
+    ),
+]
 
 
 def state_of(work_dir):
@@ -38,7 +40,7 @@ def assert_equal(ours, theirs, where='state'):
         assert ours == theirs, where
 
 
-@pytest.fixture(scope='module', params=LOADERS.values(), ids=LOADERS)
+@pytest.fixture(scope='module', params=LOADERS)
 def straight(request, tmp_path_factory):
     """Options of a training, and its state after six epochs in one go."""
     work_dir = tmp_path_factory.mktemp('straight') / 'toy'
