@@ -101,16 +101,16 @@ class CheckpointHook(hooks.CheckpointHook):
         if runner.iter == 0:
             return
         self._written = (runner.epoch, runner.iter)
-        self.last_ckpt = runner.message_hub.runtime_info.get('last_ckpt')
+        hub = runner.message_hub
+        self.last_ckpt = hub.runtime_info.get('last_ckpt')
+        hub.update_info('iter', runner.iter - 1)  # the last step, as before
         if self._state.restore(runner, self._loaded) and validation_is_due(runner):
             print_log(
                 'Validating first: the training was interrupted before the outcome of '
                 'the validation that is due here was saved.',
                 logger='current',
             )
-            # The last that was trained on, as the training had it.
-            done = dict(epoch=runner.epoch - 1, iter=runner.iter - 1)
-            runner.message_hub.update_info_dict(done)
+            hub.update_info('epoch', runner.epoch - 1)
             runner.val_loop.run()
 
     def after_train(self, runner: Runner) -> None:

@@ -13,6 +13,7 @@ from tests.engine.toys import in_child, train_toy
 LOADERS = [
     pytest.param(dict(workers=0), id='in the process', marks=pytest.mark.slow),
     pytest.param(dict(workers=2), id='persistent workers'),
+    pytest.param(dict(workers=2, by_epoch=False), id='iterations'),
     pytest.param(
         dict(workers=2, persistent=False), id='passing workers', marks=pytest.mark.slow
     ),
@@ -75,7 +76,8 @@ def test_sigterm_saves_and_resumes_within_an_epoch(straight, tmp_path, iteration
     kill = [dict(type='KillAt', **term)]
     ended = in_child(lambda: train_toy(work_dir, custom_hooks=kill, **options))
     assert ended == 128 + signal.SIGTERM
-    assert (work_dir / 'interrupted.pth').is_file()
+    due = not options.get('by_epoch', True) and iteration == 16
+    assert (work_dir / 'interrupted.pth').is_file() != due
     assert in_child(lambda: train_toy(work_dir, resume=True, **options)) == 0
     assert_equal(state_of(work_dir), expected)
     assert not (work_dir / 'interrupted.pth').exists()

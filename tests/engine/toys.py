@@ -21,7 +21,7 @@ from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS
 from mmengine.runner import Runner
 from torch import nn
 
-IMAGES = 11  # four batches of three, the last one smaller
+IMAGES, LENGTH = 11, 4  # batches of three, the last one smaller
 
 
 def draw() -> tuple[float, ...]:
@@ -76,7 +76,7 @@ class ToyMetric(BaseMetric):
     def compute_metrics(self, results):
         from mmengine.logging import MessageHub
 
-        epoch = MessageHub.get_current_instance().get_info('epoch')
+        epoch = MessageHub.get_current_instance().get_info('iter') // LENGTH
         return {'score': self.scores[epoch], 'mean': sum(r['value'] for r in results)}
 
 
@@ -89,7 +89,7 @@ class KillAt(Hook):
         self.number, self.rank = number, rank
 
     def before_val(self, runner):
-        if self.moment == 'before_val' and runner.epoch == self.epoch:
+        if self.moment == 'before_val' and runner.iter == LENGTH * self.epoch:
             self._kill(runner)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
@@ -123,22 +123,34 @@ def toy_config(
     epochs: int = 6,
     workers: int = 0,
     persistent: bool = True,
+    by_epoch: bool = True,
     **options: Any,
 ) -> Config:
-    """A config of toys; ``options`` replace what it holds at the top."""
+    """A config of toys; ``options`` replace what it holds at the top.
+
+    Without ``by_epoch`` it counts iterations, as many as the epochs have.
+    """
+
+    sampler = 'DefaultSampler' if by_epoch else 'InfiniteSampler'
+    loop = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=1)
+    if not by_epoch:
+        loop = dict(
+            type='IterBasedTrainLoop', max_iters=LENGTH * epochs, val_interval=LENGTH
+        )
 
     def loader(train):
         return dict(
             batch_size=3,
             num_workers=workers,
             persistent_workers=persistent and workers > 0,
-            sampler=dict(type='DefaultSampler', shuffle=train),
+            sampler=dict(type=sampler if train else 'DefaultSampler', shuffle=train),
             dataset=dict(type='ToyDataset', disturbed=train),
         )
 
     checkpoint = dict(
         type='CheckpointHook',
-        interval=1,
+        interval=1 if by_epoch else LENGTH,
+        by_epoch=by_epoch,
         max_keep_ckpts=2,
         save_best='score',
         rule='greater',
@@ -150,13 +162,13 @@ def toy_config(
         val_dataloader=loader(False),
         val_evaluator=dict(type='ToyMetric'),
         val_cfg=dict(),
-        train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=1),
+        train_cfg=loop,
         optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.01)),
         param_scheduler=[
             dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=5),
             dict(type='CosineAnnealingLR', T_max=epochs, convert_to_iter_based=True),
             dict(type='MultiStepLR', milestones=[4], gamma=0.5),
-        ],
+        ][: 3 if by_epoch else 2],
         default_hooks=dict(
             logger=dict(type='LoggerHook', interval=1), checkpoint=checkpoint
         ),

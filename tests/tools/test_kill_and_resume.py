@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from aerialkd.engine import find_resumable, read_checkpoint
 from tests.builders import distill, retinanet
