@@ -1,4 +1,4 @@
-# make setup | test | lint | demo | clean | distclean
+# make setup | test | test-slow | lint | demo | clean | distclean
 #
 # Every target first sets up what it needs; a second call skips what is done.
 #
@@ -15,13 +15,16 @@ INTERPRETER := $(if $(wildcard $(PYTHON)/bin/python),$(PYTHON)/bin/python,$(PYTH
 RUN := $(INTERPRETER) tools/setup_env.py
 ARGS ?=
 
-.PHONY: setup test lint demo clean distclean
+.PHONY: setup test test-slow lint demo clean distclean
 
 setup:
 	@$(RUN)
 
 test:
 	@$(RUN) -m pytest -m 'not slow' $(ARGS)
+
+test-slow:
+	@$(RUN) -m pytest -m slow $(ARGS)
 
 lint:
 	@$(RUN) -m ruff check .

@@ -46,7 +46,7 @@ def wait_for(process, file):
 def config(made_images, tmp_path_factory):
     """PKD with flips and colours of two persistent workers, EMA and best ones."""
     folder = tmp_path_factory.mktemp('config')
-    model = distill(retinanet(10), retinanet(10, width=16), teacher_check=False)
+    model = distill(architecture=retinanet(10), teacher=retinanet(10, width=16))
     cfg = visdrone_config(model, made_images, epochs=6)
     loader = cfg.train_dataloader
     loader.update(num_workers=2, persistent_workers=True)
