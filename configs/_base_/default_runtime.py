@@ -15,6 +15,8 @@ default_hooks = dict(
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='DetVisualizationHook'),
+    # A distillation's teacher has to find objects of the training images.
+    teacher_check=dict(type='aerialkd.TeacherCheckHook'),
 )
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -1,0 +1,103 @@
+"""How much of the ground truth a teacher's detections find."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aerialkd.evaluation.ground_truth import to_numpy
+from aerialkd.evaluation.rotated_matching import match_image
+
+IOU = 0.5
+# MMDetection's usual score_thr. Below it anything may lie on an object by chance: a
+# test_cfg with a threshold of 0 keeps whatever an untrained head puts out.
+MIN_SCORE = 0.05
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What detections find in some images.
+
+    Attributes:
+        images: their number.
+        objects: of their ground truth.
+        found: objects with a detection of their class on them.
+        located: objects with a detection of whatever class on them.
+        called: number of objects by their class and that of a detection on them.
+        detections: those that score ``MIN_SCORE`` or more; the others find nothing.
+        best_score: of all detections; None without any.
+    """
+
+    images: int
+    objects: int
+    found: int
+    located: int
+    called: Counter[tuple[int, int]]
+    detections: int
+    best_score: float | None
+
+    @property
+    def recall(self) -> float:
+        """Part of the objects that is found; 0 without objects."""
+        return self.found / max(1, self.objects)
+
+    def __str__(self) -> str:
+        return (
+            f'{self.found} of {self.objects} objects (IoU {IOU}) in {self.images} '
+            'training images'
+        )
+
+
+def findings(pairs: Iterable[tuple[Any, Any]], by_class: bool = True) -> Findings:
+    """Compare detections with the ground truth.
+
+    Args:
+        pairs: ground truth (``bboxes``, ``labels``) and detections (``scores`` too) of
+            each image, in the same pixels; boxes of any kind.
+        by_class: whether a detection of another class finds nothing.
+    """
+    each = [_in_image(truth, found, by_class) for truth, found in pairs]
+    best = [f.best_score for f in each if f.best_score is not None]
+    return Findings(
+        images=len(each),
+        objects=sum(f.objects for f in each),
+        found=sum(f.found for f in each),
+        located=sum(f.located for f in each),
+        called=sum((f.called for f in each), Counter()),
+        detections=sum(f.detections for f in each),
+        best_score=max(best, default=None),
+    )
+
+
+def _in_image(truth: Any, found: Any, by_class: bool) -> Findings:
+    gt_boxes, gt_labels = to_numpy(truth.bboxes), to_numpy(truth.labels)
+    boxes, labels, scores = map(to_numpy, (found.bboxes, found.labels, found.scores))
+    usable = np.isfinite(boxes).all(axis=1) & np.isfinite(scores)
+    best = float(scores[usable].max()) if usable.any() else None
+    usable &= scores >= MIN_SCORE
+    boxes, labels, scores = boxes[usable], labels[usable], scores[usable]
+
+    def on_objects(labels: NDArray, gt_labels: NDArray) -> tuple[NDArray, NDArray]:
+        """Detections and the objects that they lie on."""
+        none_ignored = np.zeros(len(gt_labels), bool)
+        matches = match_image(boxes, labels, scores, gt_boxes, gt_labels, none_ignored)
+        hits = np.flatnonzero(matches.iou >= IOU)
+        return hits, matches.best[hits]
+
+    detections, located = on_objects(np.zeros_like(labels), np.zeros_like(gt_labels))
+    _, same_class = on_objects(labels, gt_labels)
+    called = set(zip(located.tolist(), labels[detections].tolist(), strict=True))
+    return Findings(
+        images=1,
+        objects=len(gt_labels),
+        found=len(np.unique(same_class if by_class else located)),
+        located=len(np.unique(located)),
+        called=Counter((int(gt_labels[i]), label) for i, label in called),
+        detections=len(boxes),
+        best_score=best,
+    )
