@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 
-from aerialkd.engine.teacher_findings import MIN_SCORE, Findings
+from aerialkd.engine.teacher_findings import Findings
 
-# Recall from which on a supposition explains why there was none. A few boxes lie on
-# objects by chance, the more the denser the objects.
+# What explains a low recall has to reach this, and twice the recall itself.
 _EVIDENCE = 0.2
+# From this recall on the colours are right, and nothing is spent on others.
+_WELL_FED = 0.3
 
 
 class Normalisation(NamedTuple):
@@ -48,45 +49,49 @@ _USUAL = (
 )
 
 
-def likely_cause(
+def evident_cause(
     algorithm: Any,
     seen: Findings,
+    chance: Findings,
     look: Callable[[], Findings],
     classes: Sequence[str] | None,
-) -> str:
-    """Say why the teacher finds next to nothing, and what to do.
+) -> str | None:
+    """Say why the teacher finds less than it could; None without evidence.
 
-    Other colours are tried, not guessed.
+    Normalisations are not guessed but tried, if it finds little.
 
     Args:
         algorithm: the distillation.
         seen: what its teacher finds.
-        look: lets the teacher look again.
+        chance: what the same detections find in other images.
+        look: lets the teacher look again, at a few of the images.
         classes: names of the data set's classes, if known.
     """
-    if seen.located > max(seen.found, _EVIDENCE * seen.objects):
+    # An untrained head may cover the image with boxes, on objects too.
+    least = max(_EVIDENCE * seen.objects, 2 * seen.found, 2 * chance.located)
+    if seen.located > least:
         return _other_classes(seen, classes)
-    better = _better_normalisation(algorithm, look)
-    if better is not None:
-        return better
-    checkpoint = algorithm.frozen_teacher.checkpoint
+    if seen.recall >= _WELL_FED:
+        return None
+    return _other_normalisation(algorithm, seen, look)
+
+
+def suspicion(checkpoint: str | None) -> str:
+    """Say why a teacher may find next to nothing when there is no evident cause.
+
+    Args:
+        checkpoint: file of its weights.
+    """
     if checkpoint is None:
         return (
             'Its weights were not loaded: teacher_ckpt is None. Set it to the '
             "checkpoint of the teacher's training."
         )
-    if seen.best_score is None or seen.best_score < 2 * MIN_SCORE:
-        return (
-            'Such scores are those of weights that were not loaded or never trained: '
-            f'see whether {checkpoint} (teacher_ckpt) is the file meant and whether '
-            'teacher_may_differ lets too many keys differ. No usual normalisation or '
-            'channel order helps.'
-        )
     return (
-        f'Likely causes: {checkpoint} (teacher_ckpt) is another file than meant, or '
-        'the teacher was trained for other classes, other images, another scale or an '
-        "unusual normalisation; see the config named by 'teacher'. No usual "
-        'normalisation or channel order helps.'
+        f'Likely causes: its weights were not loaded, if {checkpoint} (teacher_ckpt) '
+        'is not the file meant or teacher_may_differ lets too many keys differ; or it '
+        'was trained for other classes, other images or another scale. The usual '
+        'normalisations, in both channel orders, do not help.'
     )
 
 
@@ -108,29 +113,30 @@ def _other_classes(seen: Findings, classes: Sequence[str] | None) -> str:
     )
 
 
-def _better_normalisation(algorithm: Any, look: Callable[[], Findings]) -> str | None:
-    """Let the teacher look at other colours; None if it finds nothing in any."""
+def _other_normalisation(
+    algorithm: Any, seen: Findings, look: Callable[[], Findings]
+) -> str | None:
+    """Let the teacher look at other colours; None if it finds little in any."""
     teacher, source = algorithm.frozen_teacher, algorithm.data_preprocessor
     target: Any = getattr(teacher.model, 'data_preprocessor', None)
     if not hasattr(target, 'pad_value'):  # has no settings: shares the student's
         target = source
     if not hasattr(source, 'pad_value') or 1 in _channels(source, target):
         return None
+    stated = Normalisation.of(target)
     tried = []
-    for normalisation in _others(Normalisation.of(target)):
+    for normalisation in _others(stated):
         options: dict[str, Any] = normalisation._asdict()
         standing_in = DetDataPreprocessor(**options, pad_value=target.pad_value)
         with teacher.normalised_as(source, standing_in.to(source.device)):
             tried.append((look(), normalisation))
-    seen, best = max(tried, key=lambda pair: pair[0].found)
-    if seen.recall < _EVIDENCE:
+    most, best = max(tried, key=lambda pair: pair[0].found)
+    if most.recall < max(_EVIDENCE, 2 * seen.recall):
         return None
-    stated = Normalisation.of(target)
     swap = ', that is with the channels swapped' if best[:2] == stated[:2] else ''
     return (
-        f'With {best} instead of {stated}{swap}, it finds {seen.found} of '
-        f'{seen.objects}: set data_preprocessor of the teacher to what it was trained '
-        'with.'
+        f'With {best} instead of {stated}{swap}, it finds {most}: set '
+        'data_preprocessor in the config of the teacher to what it was trained with.'
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,15 @@ class Findings:
             'training images'
         )
 
+    def scores(self) -> str:
+        """A clause about the detections."""
+        if self.best_score is None:
+            return 'there is not a single detection'
+        return (
+            f'{self.detections} detections score {MIN_SCORE} or more, the best '
+            f'{self.best_score:.3f}'
+        )
+
 
 def findings(pairs: Iterable[tuple[Any, Any]], by_class: bool = True) -> Findings:
     """Compare detections with the ground truth.
@@ -72,6 +81,15 @@ def findings(pairs: Iterable[tuple[Any, Any]], by_class: bool = True) -> Finding
         detections=sum(f.detections for f in each),
         best_score=max(best, default=None),
     )
+
+
+def by_chance(pairs: Sequence[tuple[Any, Any]], by_class: bool = True) -> Findings:
+    """What each image's detections find in the next image; nothing in one alone."""
+    if len(pairs) < 2:
+        return findings([])
+    truths, detections = zip(*pairs, strict=True)
+    others = zip(truths[1:] + truths[:1], detections, strict=True)
+    return findings(others, by_class)
 
 
 def _in_image(truth: Any, found: Any, by_class: bool) -> Findings:
