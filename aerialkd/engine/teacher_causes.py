@@ -8,12 +8,10 @@ from typing import Any, NamedTuple
 
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 
-from aerialkd.engine.teacher_findings import Findings
+from aerialkd.engine.teacher_findings import ENOUGH, Findings
 
 # What explains a low recall has to reach this, and twice the recall itself.
 _EVIDENCE = 0.2
-# From this recall on the colours are right, and nothing is spent on others.
-_WELL_FED = 0.3
 
 
 class Normalisation(NamedTuple):
@@ -71,7 +69,7 @@ def evident_cause(
     least = max(_EVIDENCE * seen.objects, 2 * seen.found, 2 * chance.located)
     if seen.located > least:
         return _other_classes(seen, classes)
-    if seen.recall >= _WELL_FED:
+    if seen.recall >= ENOUGH:
         return None
     return _other_normalisation(algorithm, seen, look)
 

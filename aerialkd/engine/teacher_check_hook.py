@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import math
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,7 +17,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from aerialkd.engine.teacher_causes import evident_cause, suspicion
-from aerialkd.engine.teacher_findings import by_chance, findings
+from aerialkd.engine.teacher_findings import (
+    LITTLE,
+    by_chance,
+    findings,
+    is_blind,
+    is_noise,
+)
 from aerialkd.errors import TeacherError
 from aerialkd.registry import HOOKS
 
@@ -27,8 +32,6 @@ from aerialkd.registry import HOOKS
 _IMAGES, _OBJECTS, _TRIES = 8, 20, 64
 # To find none of fewer objects than that says little.
 _FEW = 5
-# Recall below which a teacher is suspicious, whatever the reason.
-_LITTLE = 0.05
 
 
 @HOOKS.register_module()
@@ -39,9 +42,10 @@ class TeacherCheckHook(Hook):
     all the same. Here the frozen teacher detects the objects of at least eight training
     images, augmented, normalised and scaled as in training: same class, IoU 0.5, a
     score of at least 0.05. The log has one line if all is well. To find none of them,
-    or less than 5 % and not clearly more than by chance, is an error. Less than 5 % is
-    a warning else, and so is a higher number that would double with other classes or
-    another normalisation. Both name the cause that the evidence speaks for.
+    or not clearly more than its detections find by chance in other images, is an error.
+    Less than 10 % is a warning else, and so is a higher number that would double with
+    other classes or another normalisation. Both name the cause that the evidence
+    speaks for.
 
     Runs without a frozen teacher, or with ``teacher_check=False`` in the algorithm, are
     left alone; with ``check_classes=False`` a detection of any class finds an object. A
@@ -84,7 +88,7 @@ def _check(algorithm: Any, runner: Runner) -> None:
         lambda: findings(_detect(teacher, _enough(views)), by_class),
         getattr(loader.dataset, 'metainfo', {}).get('classes'),
     )
-    if cause is None and seen.recall >= _LITTLE:
+    if cause is None and seen.recall >= LITTLE and not is_noise(seen, chance):
         runner.logger.info(f'The teacher finds {seen}.')
         return
     chances = f'; on other images the same find {chance.found}' if seen.found else ''
@@ -92,10 +96,7 @@ def _check(algorithm: Any, runner: Runner) -> None:
         f'The teacher finds {seen}; {seen.scores()}{chances}. '
         f'{cause or suspicion(teacher.checkpoint)}'
     )
-    # Three standard deviations of a count that is due to chance.
-    most = chance.found + 3 * math.sqrt(chance.found + 1)
-    blind = seen.recall < _LITTLE and seen.found <= most
-    if blind and seen.objects >= _FEW:
+    if is_blind(seen, chance) and seen.objects >= _FEW:
         raise TeacherError(f'{message} To train regardless, set teacher_check=False.')
     runner.logger.warning(message)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from aerialkd.evaluation.ground_truth import to_numpy
 from aerialkd.evaluation.rotated_matching import match_image
 
 IOU = 0.5
+# Recall below which a teacher is suspicious whatever the reason, and from which on it
+# sees: chance is asked below only. In frames of one scene chance finds as much as it.
+LITTLE, ENOUGH = 0.1, 0.3
 # MMDetection's usual score_thr. Below it anything may lie on an object by chance: a
 # test_cfg with a threshold of 0 keeps whatever an untrained head puts out.
 MIN_SCORE = 0.05
@@ -90,6 +94,23 @@ def by_chance(pairs: Sequence[tuple[Any, Any]], by_class: bool = True) -> Findin
     truths, detections = zip(*pairs, strict=True)
     others = zip(truths[1:] + truths[:1], detections, strict=True)
     return findings(others, by_class)
+
+
+def is_noise(seen: Findings, chance: Findings) -> bool:
+    """Whether chance may have found as much: three standard deviations of its count."""
+    most = chance.found + 3 * math.sqrt(chance.found + 1)
+    return seen.recall < ENOUGH and seen.found <= most
+
+
+def is_blind(seen: Findings, chance: Findings) -> bool:
+    """Whether a teacher that finds ``seen`` sees nothing.
+
+    Args:
+        seen: what its detections find.
+        chance: what they find in other images; see :func:`by_chance`.
+    """
+    twice = seen.recall < LITTLE or seen.found <= 2 * chance.found
+    return is_noise(seen, chance) and twice
 
 
 def _in_image(truth: Any, found: Any, by_class: bool) -> Findings:
