@@ -58,6 +58,10 @@ class DetectionDistill(SingleTeacherDistill):
         check_classes: compare the class names of teacher and student before the first
             step. Switch it off when only features are distilled from a teacher that
             knows other classes.
+        teacher_check: before the first step, let the teacher detect the objects of a
+            few training images; one that finds none is an error. It is the business of
+            :class:`aerialkd.engine.TeacherCheckHook`, so of a runner: the algorithm
+            alone runs with any teacher.
         data_preprocessor: overrides the student's own.
         init_cfg: initialisation of the student.
 
@@ -78,6 +82,7 @@ class DetectionDistill(SingleTeacherDistill):
         teacher_may_differ: Sequence[str] = (),
         teacher_options: dict | None = None,
         check_classes: bool = True,
+        teacher_check: bool = True,
         data_preprocessor: dict | nn.Module | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -97,6 +102,7 @@ class DetectionDistill(SingleTeacherDistill):
         )
         object.__setattr__(self, 'frozen_teacher', frozen)  # no submodule on purpose
         self.check_classes = check_classes
+        self.teacher_check = teacher_check
         self.distillation_stopped = False
         self._compare_outputs()
         for model in (self.student, self.teacher):

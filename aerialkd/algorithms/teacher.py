@@ -59,6 +59,7 @@ class FrozenTeacher(nn.Module):
                 f'teacher: {type(self.model).__name__} has no extract_feat; a detector '
                 'of MMDetection or MMRotate is expected.'
             )
+        self.checkpoint = checkpoint
         self.classes: tuple[str, ...] | None = None
         if checkpoint is not None:
             self.classes = self._load(checkpoint, tuple(may_differ))
@@ -95,14 +96,46 @@ class FrozenTeacher(nn.Module):
             data_samples: the batch's samples, for the sizes without padding.
             with_head: run the dense head too.
         """
-        inputs = self.renormalise(inputs, data_samples)
-        if self.channels_last:
-            inputs = inputs.to(memory_format=torch.channels_last)
+        inputs = self._prepared(inputs, data_samples)
         with self._autocast(inputs.device.type):
             feats = self.model.extract_feat(inputs)
             if with_head:
                 with raw_outputs(self.model):
                     self.model.bbox_head(feats)
+
+    @torch.no_grad()
+    def predict(self, inputs: Tensor, data_samples: Sequence[Any]) -> list[Any]:
+        """Detect objects with the teacher's own ``test_cfg``.
+
+        In single precision whatever ``autocast_dtype`` is: not every head decodes half
+        precision, and suppression of rotated boxes does not take it.
+
+        Args:
+            inputs: the student's inputs, (N, C, H, W).
+            data_samples: the batch's samples; they stay as they are.
+
+        Returns:
+            Detections of each image, boxes in pixels of ``inputs``.
+        """
+        bare = [type(sample)(metainfo=sample.metainfo) for sample in data_samples]
+        inputs = self._prepared(inputs, data_samples)
+        found = self.model.predict(inputs, bare, rescale=False)
+        return [sample.pred_instances for sample in found]
+
+    @contextmanager
+    def normalised_as(self, source: Any, target: Any) -> Iterator[None]:
+        """Feed the teacher as if it had another data preprocessor.
+
+        Args:
+            source: the student's data preprocessor.
+            target: what stands in for the teacher's.
+        """
+        before = self.renormalise
+        self.renormalise = Renormalise.between(source, target).to(before.scale.device)
+        try:
+            yield
+        finally:
+            self.renormalise = before
 
     def check_classes(self, classes: Sequence[str]) -> None:
         """Compare the teacher's class names with the student's.
@@ -129,6 +162,13 @@ class FrozenTeacher(nn.Module):
             'student with the same metainfo.classes, or, if only features are '
             'distilled and the classes do not matter, set check_classes=False.'
         )
+
+    def _prepared(self, inputs: Tensor, data_samples: Sequence[Any]) -> Tensor:
+        """The student's inputs as the teacher takes them."""
+        inputs = self.renormalise(inputs, data_samples)
+        if self.channels_last:
+            inputs = inputs.to(memory_format=torch.channels_last)
+        return inputs
 
     def _autocast(self, device: str) -> AbstractContextManager:
         if self.autocast_dtype is None:

@@ -9,6 +9,7 @@ from aerialkd.engine.model_cfg import (
     without_pretrained,
 )
 from aerialkd.engine.non_finite_hook import NonFiniteLossHook
+from aerialkd.engine.teacher_check_hook import TeacherCheckHook
 from aerialkd.engine.training import build_train_runner
 from aerialkd.engine.weights import (
     Weights,
@@ -20,6 +21,7 @@ from aerialkd.engine.weights import (
 __all__ = [
     'CheckpointHook',
     'NonFiniteLossHook',
+    'TeacherCheckHook',
     'Weights',
     'build_train_runner',
     'find_resumable',

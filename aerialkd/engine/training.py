@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 # CheckpointHook is not among them: ours has taken the place of MMEngine's.
 SAFEGUARDS = {
     'non_finite_loss': 'aerialkd.NonFiniteLossHook',
+    'teacher_check': 'aerialkd.TeacherCheckHook',
 }
 
 

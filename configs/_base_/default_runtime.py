@@ -15,6 +15,9 @@ default_hooks = dict(
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='DetVisualizationHook'),
+    # A distillation's teacher has to find objects of the training images.
+    non_finite_loss=dict(type='aerialkd.NonFiniteLossHook'),
+    teacher_check=dict(type='aerialkd.TeacherCheckHook'),
 )
 env_cfg = dict(
     cudnn_benchmark=False,

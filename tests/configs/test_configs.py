@@ -148,6 +148,7 @@ def test_parses_and_names_what_exists(path, monkeypatch):
     pack = cfg.test_dataloader.dataset.pipeline[-1]
     # mmdet scales detections back with it.
     assert 'scale_factor' in pack.meta_keys
+    assert cfg.default_hooks.teacher_check.type == 'aerialkd.TeacherCheckHook'
     # The best checkpoint is chosen by a value that the evaluator returns.
     best = cfg.default_hooks.checkpoint.save_best
     assert 'instances' in pack.meta_keys  # where the metrics take their truth from
