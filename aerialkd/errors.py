@@ -36,6 +36,10 @@ class CheckpointError(AerialKDError, RuntimeError):
     """A checkpoint file that cannot be read, trusted or matched to a model."""
 
 
+class CheckpointRefused(CheckpointError):
+    """A checkpoint that asks for more than weights and plain data."""
+
+
 class AnnotationError(AerialKDError, ValueError):
     """A data set's annotation or image that cannot be used."""
 

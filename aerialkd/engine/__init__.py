@@ -6,12 +6,8 @@ from aerialkd.engine.model_cfg import (
     student_model_cfg,
     without_pretrained,
 )
-from aerialkd.engine.weights import (
-    Weights,
-    load_strictly,
-    load_weights,
-    read_checkpoint,
-)
+from aerialkd.engine.weights import Weights, load_strictly, load_weights
+from aerialkd.loading import read_checkpoint
 
 __all__ = [
     'Weights',
