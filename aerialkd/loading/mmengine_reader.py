@@ -32,7 +32,7 @@ def install() -> str:
     register = CheckpointLoader.register_scheme
     register('', loader=load_from_local, force=True)
     register(('http://', 'https://'), loader=load_from_http, force=True)
-    # The loaders of torchvision://, openmmlab://, mmcls://, s3:// and pavi:// call these.
+    # The loaders of torchvision://, openmmlab://, mmcls://, s3://, pavi:// call these.
     names: dict[str, Any] = vars(mmengine_checkpoint)
     names['load_from_local'] = load_from_local
     names['load_from_http'] = load_from_http

@@ -167,7 +167,5 @@ def _read_safetensors(path: Path, map_location: MapLocation) -> dict[str, Any]:
         raise CheckpointError(
             f'{path}: not a safetensors file: {_line(error)}'
         ) from error
-    meta = (
-        dict(dataset_meta=dict(classes=tuple(classes.split('\n')))) if classes else {}
-    )
-    return dict(state_dict=state, meta=meta)
+    stated = dict(classes=tuple(classes.split('\n'))) if classes else {}
+    return dict(state_dict=state, meta=dict(dataset_meta=stated))

@@ -13,29 +13,15 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
 KINDS = frozenset(
-    [
-        'b1',
-        'i1',
-        'i2',
-        'i4',
-        'i8',
-        'u1',
-        'u2',
-        'u4',
-        'u8',
-        'f2',
-        'f4',
-        'f8',
-        'c8',
-        'c16',
-    ]
+    ('b1', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', 'f2', 'f4', 'f8')
+    + ('c8', 'c16')
 )
 STATISTICS = frozenset(('min', 'max', 'mean', 'current'))
 
@@ -72,11 +58,11 @@ class Array:
         sides = type(shape) is tuple and all(type(n) is int and n >= 0 for n in shape)
         if not sides or type(dtype) is not DType or type(data) is not bytes:
             raise UnpicklingError('a numpy.ndarray of something else than numbers')
-        order = 'F' if fortran is True else 'C'
+        order: Literal['F', 'C'] = 'F' if fortran is True else 'C'
         view: np.ndarray = np.ndarray(shape, dtype.value, data, order=order)
         if view.nbytes != len(data):
             raise UnpicklingError(
-                f'a numpy.ndarray of {view.nbytes} bytes for which there are {len(data)}'
+                f'a numpy.ndarray of {view.nbytes} bytes, given {len(data)}'
             )
         self.value = view.copy(order)
 

@@ -229,9 +229,8 @@ def _without_seed(run: Run) -> str:
     (content.get('randomness') or {}).pop('seed', None)
     if run.distils and content['model'].get('teacher_ckpt'):
         # Each seed may have its own teacher, in a work dir of its own.
-        content['model']['teacher_ckpt'] = file_of(
-            content['model']['teacher_ckpt']
-        ).name
+        model = content['model']
+        model['teacher_ckpt'] = file_of(model['teacher_ckpt']).name
     return _text([run.role, content])
 
 
