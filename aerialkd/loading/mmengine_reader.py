@@ -66,7 +66,8 @@ def without_config_text(content: dict[str, Any], name: str) -> dict[str, Any]:
         CheckpointError: if the parts of the checkpoint are not what they should be.
     """
     state = content.get('state_dict', content)
-    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+    named = isinstance(state, dict) and all(isinstance(key, str) for key in state)
+    if not named or not state:
         raise CheckpointError(f'{name}: got no state dict, expected tensors by name.')
     for part, keys in (('meta', ('config', 'cfg')), ('message_hub', ())):
         if part in content:

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from aerialkd.loading.stand_ins import Array, DType, History
 
 VALUES = (str, int, float, complex, bool, type(None), bytes, bytearray)
+DEEPEST = 100
+"""How deep lists and dicts may lie in each other; real ones lie in five or so."""
+
 TORCH_VALUES = (torch.dtype, torch.device, torch.Size, torch.layout)
 
 
@@ -40,6 +43,7 @@ class _Settler:
     def __init__(self) -> None:
         # By identity; the object itself is kept, so that its identity stays its own.
         self.done: dict[int, tuple[Any, Any]] = {}
+        self.depth = 0
 
     def settled(self, value: Any) -> Any:
         kind = type(value)
@@ -54,11 +58,20 @@ class _Settler:
             if known is None:
                 raise UnpicklingError('a tuple that holds itself')
             return known
+        if self.depth == DEEPEST:
+            raise UnpicklingError(f'{DEEPEST} levels of lists and dicts')
+        self.depth += 1
+        known = self._container(value)
+        self.depth -= 1
+        self.done[id(value)] = (value, known)
+        return known
+
+    def _container(self, value: Any) -> Any:
+        kind = type(value)
         if kind is tuple:
             self.done[id(value)] = (value, None)
             parts = tuple(self.settled(part) for part in value)
             same = all(new is old for new, old in zip(parts, value, strict=True))
-            self.done[id(value)] = (value, value if same else parts)
             return value if same else parts
         self.done[id(value)] = (value, value)
         if kind is list:
@@ -96,7 +109,9 @@ class _Settler:
 def _checked_tensor(value: Tensor) -> Tensor:
     plain = value.layout is torch.strided and not value.is_meta
     if not plain or vars(value) or value._backward_hooks:
-        raise UnpicklingError('a tensor that is sparse, empty or has attributes')
+        raise UnpicklingError(
+            'a tensor that is sparse, without data, or has attributes or hooks'
+        )
     return value
 
 

@@ -133,16 +133,17 @@ def _check_archive(opened: BinaryIO) -> None:
 
 
 def _problem(name: str, error: Exception) -> CheckpointError:
-    if not isinstance(error, UnpicklingError) or 'Unsupported operand' in str(error):
-        return CheckpointError(f'{name}: damaged or no checkpoint: {_line(error)}')
-    text = str(error)
     # torch wraps its sentence into advice of many lines.
-    found = re.search(r'GLOBAL \S+', text) or re.search(
-        r'(?<=WeightsUnpickler error: ).+', text
-    )
-    reason = _line(found.group() if found else text)
+    reason = str(error).partition('Check the documentation')[0]
+    reason = reason.rpartition('WeightsUnpickler error:')[2].strip()
+    reason = reason.rpartition('\n\n')[2].partition('In PyTorch 2.6')[0]
+    reason = _line(reason or repr(error))
+    if not isinstance(error, UnpicklingError) or 'Unsupported operand' in reason:
+        return CheckpointError(f'{name}: damaged or no checkpoint: {reason}')
+    found = re.search(r'GLOBAL \S+', reason)
     return CheckpointRefused(
-        f'{name}: refused, it holds more than weights ({reason}). Save it again with '
+        f'{name}: refused, it holds more than weights '
+        f'({found.group() if found else reason}). Save it again with '
         "torch.save({'state_dict': model.state_dict()}, ...) where it was made; or, if "
         f'you trust whoever made it with everything on this machine, give {FLAG}.'
     )
@@ -150,7 +151,7 @@ def _problem(name: str, error: Exception) -> CheckpointError:
 
 def _line(error: Exception | str) -> str:
     """One printable line of a message, which quotes the file at times."""
-    text = ' '.join(str(error).split()) or type(error).__name__
+    text = ' '.join(str(error).split())
     return ''.join(c if c.isprintable() else '?' for c in text)[:200]
 
 
@@ -167,5 +168,7 @@ def _read_safetensors(path: Path, map_location: MapLocation) -> dict[str, Any]:
         raise CheckpointError(
             f'{path}: not a safetensors file: {_line(error)}'
         ) from error
-    stated = dict(classes=tuple(classes.split('\n'))) if classes else {}
-    return dict(state_dict=state, meta=dict(dataset_meta=stated))
+    meta: dict[str, Any] = {}
+    if classes:
+        meta['dataset_meta'] = dict(classes=tuple(classes.split('\n')))
+    return dict(state_dict=state, meta=meta)

@@ -19,10 +19,8 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
-KINDS = frozenset(
-    ('b1', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', 'f2', 'f4', 'f8')
-    + ('c8', 'c16')
-)
+# As a pickle writes them: 'f8', 'u1', 'b1', ...
+KINDS = frozenset(np.dtype(code).str[1:] for code in '?bhilqBHILQefdFD')
 STATISTICS = frozenset(('min', 'max', 'mean', 'current'))
 
 _lock = threading.RLock()
@@ -37,7 +35,7 @@ class DType:
 
     def __init__(self, kind: str, align: bool = False, copy: bool = False) -> None:
         if kind not in KINDS:
-            raise UnpicklingError(f'GLOBAL numpy.dtype({kind!r})')
+            raise UnpicklingError(f'GLOBAL numpy.dtype({kind!r:.40})')
         self.value: np.dtype = np.dtype(kind)
 
     def __setstate__(self, state: Any) -> None:
@@ -102,14 +100,14 @@ def reconstruct(kind: type, shape: Any, code: Any) -> Array:
 def method(owner: type, name: str) -> Method:
     """Stands for ``getattr``, with which a history names its statistics' methods."""
     if owner is not History or name not in STATISTICS:
-        raise UnpicklingError(f'GLOBAL getattr({owner!r}, {name!r})')
+        raise UnpicklingError(f'GLOBAL getattr(...,{name!r:.40})')
     return Method()
 
 
 def no_bytes(*args: Any) -> bytes:
     """Stands for ``bytes``, with which an older protocol writes that there are none."""
     if args:
-        raise UnpicklingError(f'GLOBAL bytes{args!r:.40}')
+        raise UnpicklingError('GLOBAL bytes(...)')
     return b''
 
 
