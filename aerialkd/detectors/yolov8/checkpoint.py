@@ -73,9 +73,9 @@ def _read(source: str | Path) -> dict[str, torch.Tensor]:
         refused, _, _ = str(error).partition('. ')
         raise CheckpointRefused(f'{refused}. {PLAIN}') from error
     # Unpickled in full: the averaged model, where there is one, is the better one.
-    model = content.get('ema') or content.get('model')
-    if isinstance(model, torch.nn.Module):
-        return model.float().state_dict()
+    for model in (content.get('ema'), content.get('model')):
+        if isinstance(model, torch.nn.Module):
+            return model.float().state_dict()
     return load_weights(source).state_dict
 
 
