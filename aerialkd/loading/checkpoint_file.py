@@ -31,13 +31,14 @@ class CheckpointFile:
     def check(self, opened: BinaryIO) -> None:
         """Compare the content with the digest, before anybody parses it.
 
+        The file is left at its end.
+
         Raises:
             CheckpointError: if they differ.
         """
         if not self.digest:
             return
         got = sha256_of_opened(opened)
-        opened.seek(0)
         if not got.startswith(self.digest):
             raise CheckpointError(
                 f'{self.path}: got a file with SHA-256 {got}, expected {self.digest}; '

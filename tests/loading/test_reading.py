@@ -17,7 +17,7 @@ from aerialkd.files import sha256_of
 from aerialkd.loading import file_of, trusting
 from aerialkd.loading.trust import is_trusting, set_trust
 from tests.builders import retinanet
-from tests.loading.hostile import STATE, content, saved, system
+from tests.loading.hostile import STATE, Call, content, saved, system, write
 
 NAMES = 'float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool'
 SCALARS = [np.dtype(name).type(1) for name in [*NAMES.split(), 'complex128']]
@@ -167,17 +167,53 @@ class TestRoundTrip:
         assert seen == (['cpu', 'cpu'] if place is keep else [])
 
 
+calls: list[str] = []
+
+
+def note(text):
+    calls.append(text)
+
+
 def test_what_others_allowed_does_not_count(tmp_path):
-    torch.save(dict(a=torch.nn.Linear(1, 1)), tmp_path / 'a.pth')
+    torch.save(dict(a=Call(note, 'ran')), tmp_path / 'a.pth')
     before = torch.serialization.get_safe_globals()
-    torch.serialization.add_safe_globals([torch.nn.Linear, getattr])
+    torch.serialization.add_safe_globals([note, getattr])
     try:
-        with pytest.raises(CheckpointRefused, match=r'modules\.linear\.Linear'):
+        with pytest.raises(CheckpointRefused, match=r'GLOBAL \S+note'):
             read_checkpoint(tmp_path / 'a.pth')
+        assert calls == []
         assert getattr in torch.serialization.get_safe_globals()
     finally:
         torch.serialization.clear_safe_globals()
         torch.serialization.add_safe_globals(before)
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('system in meta.pth', r'more than weights \(GLOBAL posix.system\)'),
+        ('getattr chain to builtins.pth', r"GLOBAL getattr\(...,'__globals__'\)"),
+        ('array of objects.pth', r"GLOBAL numpy.dtype\('O8'\)"),
+        ('whole module.pth', r'GLOBAL torch.nn.modules.linear.Linear'),
+        ('nested lists.pth', '100 levels of lists'),
+        ('zip bomb.pth', 'compressed, which torch.save never does'),
+        ('zip whose entries overlap.pth', 'claim to be larger than the file'),
+        ('legacy tar.pth', r'legacy .tar format\.$'),
+        ('web page.pth', 'damaged or no checkpoint: Unsupported operand 60$'),
+        ('name with control characters.pth', r'GLOBAL os\?\[2J\.system\?'),
+    ],
+)
+def test_messages(name, message, tmp_path):
+    file = write(name, tmp_path, tmp_path / 'target')
+    with pytest.raises(CheckpointError, match=message) as caught:
+        read_checkpoint(file)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('value', ['text', b'bytes', np.datetime64('2024-01-01')])
+def test_numpy_of_other_kinds(value, tmp_path):
+    with pytest.raises(CheckpointRefused, match=r'GLOBAL numpy\.dtype'):
+        reread(dict(a=np.array([value])), tmp_path)
 
 
 def test_environment_does_not_switch_it_off(tmp_path, monkeypatch):
