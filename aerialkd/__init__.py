@@ -11,6 +11,11 @@ from aerialkd.version import __version__
 # Before anything that imports mmrazor.
 compat.adapt()
 
+# And this before anything that loads a checkpoint.
+from aerialkd.loading import mmengine_reader
+
+compat.adaptations.append(mmengine_reader.install())
+
 from aerialkd import (
     algorithms,
     connectors,

@@ -13,6 +13,7 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 from aerialkd.errors import AerialKDError, ConfigError
+from aerialkd.loading.trust import FLAG, set_trust, trusting
 
 
 def one_line_errors(main: Callable[[], Any]) -> Callable[[], None]:
@@ -24,12 +25,32 @@ def one_line_errors(main: Callable[[], Any]) -> Callable[[], None]:
     @functools.wraps(main)
     def wrapped() -> None:
         try:
-            main()
+            with trusting(False):  # what the flag switches on ends with the command
+                main()
         except AerialKDError as error:
             print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
             sys.exit(2)
 
     return wrapped
+
+
+class _Trust(argparse.Action):
+    """Switches the opt-in on for as long as the command runs."""
+
+    def __call__(self, *_: Any) -> None:
+        set_trust(True)
+
+
+def add_trust_argument(parser: argparse.ArgumentParser) -> None:
+    """The explicit opt-in to checkpoints that hold more than weights."""
+    parser.add_argument(
+        FLAG,
+        action=_Trust,
+        nargs=0,
+        help='unpickle in full the checkpoints that are refused otherwise: they can '
+        'run any code on this machine. Only for files whose makers you trust so far; '
+        'each is named in a warning',
+    )
 
 
 def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +68,7 @@ def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
         default='none',
         help='job launcher',
     )
+    add_trust_argument(parser)
     # torch.distributed.launch passes --local-rank, older versions --local_rank.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 

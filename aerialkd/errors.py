@@ -40,6 +40,10 @@ class NonFiniteError(AerialKDError, ArithmeticError):
     """Losses or parameters of a training that are infinite or no numbers."""
 
 
+class CheckpointRefused(CheckpointError):
+    """A checkpoint that asks for more than weights and plain data."""
+
+
 class AnnotationError(AerialKDError, ValueError):
     """A data set's annotation or image that cannot be used."""
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_whole(path: str | Path, content: bytes, durable: bool = True) -> None:
@@ -54,8 +55,13 @@ def flush(path: str | Path) -> None:
 
 def sha256_of(path: str | Path) -> str:
     """The SHA-256 of a file's content, 64 hexadecimal digits."""
-    digest = hashlib.sha256()
     with Path(path).open('rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+        return sha256_of_opened(file)
+
+
+def sha256_of_opened(file: BinaryIO) -> str:
+    """The SHA-256 of what an open file has from here on."""
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
     return digest.hexdigest()

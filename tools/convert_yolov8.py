@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from aerialkd.cli import one_line_errors, read_config
+from aerialkd.cli import add_trust_argument, one_line_errors, read_config
 from aerialkd.detectors.yolov8.checkpoint import convert_checkpoint
 
 
@@ -20,6 +20,7 @@ def parse_args() -> argparse.Namespace:
         '--config', help='config of the detector: checks the size, names the classes'
     )
     parser.add_argument('--force', action='store_true', help='replace an existing file')
+    add_trust_argument(parser)
     return parser.parse_args()
 
 

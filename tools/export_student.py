@@ -10,7 +10,7 @@ import argparse
 
 from mmengine.config import DictAction
 
-from aerialkd.cli import one_line_errors, read_config
+from aerialkd.cli import add_trust_argument, one_line_errors, read_config
 from aerialkd.export.onnx_export import OnnxOptions
 from aerialkd.export.student import export_student
 
@@ -44,6 +44,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--opset', type=int, default=default.opset, help='default: %(default)s'
     )
+    add_trust_argument(parser)
     return parser.parse_args()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from aerialkd.cli import one_line_errors
+from aerialkd.cli import add_trust_argument, one_line_errors
 from aerialkd.visualization.drawing import check_picture, write_picture
 from aerialkd.visualization.pr_curves import pr_curves
 from aerialkd.visualization.report.matching import SIZES
@@ -24,6 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--iou', type=float, default=0.5, help='.5, .55, ..., .95')
     parser.add_argument('--out', default='pr.png', help='picture to write')
     parser.add_argument('--device', help='to evaluate on: cpu, cuda:0, ...')
+    add_trust_argument(parser)
     return parser.parse_args()
 
 

@@ -13,7 +13,7 @@ import torch
 from mmengine.config import DictAction
 from mmengine.registry import MODELS, init_default_scope
 
-from aerialkd.cli import one_line_errors, read_config
+from aerialkd.cli import add_trust_argument, one_line_errors, read_config
 from aerialkd.engine import keep_freed_memory, model_cfg, without_pretrained
 from aerialkd.engine.profile import made_batch, profile_step
 from aerialkd.errors import ConfigError
@@ -32,6 +32,7 @@ def parse_args() -> argparse.Namespace:
         '--device', default='cuda' if torch.cuda.is_available() else 'cpu'
     )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    add_trust_argument(parser)
     return parser.parse_args()
 
 

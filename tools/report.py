@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from aerialkd.cli import one_line_errors
+from aerialkd.cli import add_trust_argument, one_line_errors
 from aerialkd.visualization.report import write_report
 
 
@@ -26,6 +26,7 @@ def parse_args() -> argparse.Namespace:
         help='folder name of the student alone (found by its model by default)',
     )
     parser.add_argument('--device', help='to evaluate on: cpu, cuda:0, ...')
+    add_trust_argument(parser)
     return parser.parse_args()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from aerialkd.cli import one_line_errors, read_config
+from aerialkd.cli import add_trust_argument, one_line_errors, read_config
 from aerialkd.visualization.drawing import check_picture, write_picture
 from aerialkd.visualization.features import feature_sheet, feature_views
 
@@ -29,6 +29,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--device', default='cpu', help='cpu, cuda:0, ...')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    add_trust_argument(parser)
     return parser.parse_args()
 
 

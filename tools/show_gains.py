@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from aerialkd.cli import one_line_errors
+from aerialkd.cli import add_trust_argument, one_line_errors
 from aerialkd.errors import ConfigError
 from aerialkd.visualization.drawing import check_picture, write_picture
 from aerialkd.visualization.gains import find_gains, gains_sheet
@@ -28,6 +28,7 @@ def parse_args() -> argparse.Namespace:
         '--side', type=int, default=128, help='of a window, in pixels of the images'
     )
     parser.add_argument('--device', help='to evaluate on: cpu, cuda:0, ...')
+    add_trust_argument(parser)
     return parser.parse_args()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from aerialkd.cli import one_line_errors
+from aerialkd.cli import add_trust_argument, one_line_errors
 from aerialkd.engine.staging import staging
 from aerialkd.engine.variants import variants
 from aerialkd.visualization.markdown_table import markdown_tables
@@ -46,6 +46,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--out', type=Path, help='file to write as well')
     parser.add_argument('--device', help='to evaluate on: cpu, cuda:0, ...')
+    add_trust_argument(parser)
     return parser.parse_args()
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from mmengine.device import get_device
 
 from aerialkd.cli import add_runner_arguments, load_config, one_line_errors
 from aerialkd.engine import build_train_runner, keep_freed_memory
 from aerialkd.errors import ConfigError
+from aerialkd.loading import file_of
 
 
 def parse_args() -> argparse.Namespace:
@@ -52,7 +52,7 @@ def main() -> None:
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
-        if cfg.load_from and not Path(cfg.load_from).is_file():
+        if cfg.load_from and not file_of(cfg.load_from).is_file():
             raise ConfigError(f'--resume {cfg.load_from}: no such checkpoint.')
     build_train_runner(cfg).train()
 

@@ -11,12 +11,8 @@ from aerialkd.engine.model_cfg import (
 from aerialkd.engine.non_finite_hook import NonFiniteLossHook
 from aerialkd.engine.teacher_check_hook import TeacherCheckHook
 from aerialkd.engine.training import build_train_runner
-from aerialkd.engine.weights import (
-    Weights,
-    load_strictly,
-    load_weights,
-    read_checkpoint,
-)
+from aerialkd.engine.weights import Weights, load_strictly, load_weights
+from aerialkd.loading import read_checkpoint
 
 __all__ = [
     'CheckpointHook',

@@ -82,6 +82,8 @@ class CheckpointHook(hooks.CheckpointHook):
         self._folder = Path(out_dir) / work_dir.name if elsewhere else work_dir
         if runner._resume and runner._load_from is None:
             found = find_resumable(self._folder)
+            # Without one MMEngine would believe last_checkpoint, whatever it says.
+            runner._resume = found is not None
             runner._load_from = None if found is None else str(found)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:

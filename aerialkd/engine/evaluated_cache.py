@@ -17,6 +17,7 @@ from aerialkd.engine.evaluated_types import EvaluatedImage, EvaluatedRun
 from aerialkd.engine.model_cfg import student_model_cfg
 from aerialkd.engine.staging import staging
 from aerialkd.errors import CheckpointError
+from aerialkd.loading import file_of
 
 NUMBERS, ARRAYS = 'evaluation.json', 'evaluation.npz'
 _VERSION = 3  # of the files' layout and of our measures
@@ -82,7 +83,7 @@ def key_of(cfg: Config, checkpoint: str | Path, device: str) -> dict[str, Any]:
     Raises:
         CheckpointError: if the checkpoint does not exist.
     """
-    file = Path(checkpoint)
+    file = file_of(checkpoint)
     if not file.is_file():
         raise CheckpointError(f'{file}: no such checkpoint file.')
     parts = ('test_dataloader', 'test_evaluator', 'test_cfg')

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 from mmengine.logging import print_log
 
-from aerialkd.engine.weights import read_checkpoint
 from aerialkd.errors import CheckpointError
 from aerialkd.files import sha256_of, write_whole
+from aerialkd.loading import read_checkpoint
 
 LAST = 'last_checkpoint'
 # What a training leaves to go on from; others (exports, best ones) may lie beside.
@@ -62,19 +62,18 @@ def find_resumable(folder: str | Path) -> Path | None:
     """
     folder = Path(folder)
     problems: list[str] = []
-    for file, digests in _candidates(folder).items():
+    listed = listed_files(folder)
+    for file, digests in _candidates(folder, listed).items():
         problem = _problem_of(file, digests)
         if problem is None:
             if problems:
-                print_log(
-                    f'Going on from {file}, because of: {" ".join(problems)}',
-                    logger='current',
-                    level=logging.WARNING,
-                )
+                _warn(f'Going on from {file}, because of: {" ".join(problems)}')
             return file
-        if digests or _OF_TRAINING.fullmatch(file.stem):
+        if file in listed or _OF_TRAINING.fullmatch(file.stem):
             problems.append(problem)
     if not problems:
+        if (folder / LAST).is_file():
+            _warn(f'{folder / LAST} names no checkpoint that is there: starting anew.')
         return None
     raise CheckpointError(
         f'{folder}: got no checkpoint from which training can go on: '
@@ -117,12 +116,11 @@ def listed_files(folder: str | Path) -> dict[Path, list[str]]:
     return {file: digests for file, digests in files.items() if file.is_file()}
 
 
-def _candidates(folder: Path) -> dict[Path, list[str]]:
+def _candidates(folder: Path, listed: dict[Path, list[str]]) -> dict[Path, list[str]]:
     """Files that may be resumable, best first, with the digests that they may have."""
-    files = listed_files(folder)
-    others = [file for file in folder.glob('*.pth') if file not in files]
+    others = [file for file in folder.glob('*.pth') if file not in listed]
     others.sort(key=lambda file: file.stat().st_mtime_ns, reverse=True)
-    return {**files, **{file: [] for file in others}}
+    return {**listed, **{file: [] for file in others}}
 
 
 def _problem_of(file: Path, digests: Sequence[str]) -> str | None:
@@ -141,3 +139,7 @@ def _lines(folder: Path) -> list[str]:
     except (OSError, UnicodeDecodeError):
         return []
     return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _warn(message: str) -> None:
+    print_log(message, logger='current', level=logging.WARNING)

@@ -1,23 +1,18 @@
-"""Reading weights without running code from the file, and matching them strictly."""
+"""Weights of a detector: taken out of their file, and matched strictly."""
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from mmengine.logging import HistoryBuffer
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from aerialkd.errors import CheckpointError
-
-HISTORY_METHODS = {'min', 'max', 'mean', 'current'}
+from aerialkd.loading import read_checkpoint
+from aerialkd.loading.checkpoint_file import split_digest
 
 
 @dataclass(frozen=True)
@@ -35,60 +30,39 @@ class Weights:
     classes: tuple[str, ...] | None
 
 
-def load_weights(path: str | Path) -> Weights:
+def load_weights(path: str | Path, trust: bool | None = None) -> Weights:
     """Read a ``.safetensors`` file or an MMEngine ``.pth`` checkpoint.
 
     Prefixes of wrappers are taken off (``module.`` of DDP, ``architecture.`` of
     mmrazor); what belongs to distillation (``teacher.``, ``distiller.``) is dropped.
 
-    Raises:
-        CheckpointError: if the file is missing, unreadable or not a checkpoint, or
-            holds objects beyond a narrow allow-list.
-    """
-    file = Path(path)
-    if '://' in str(path):
-        raise CheckpointError(f'{path}: only local files are read; download it first.')
-    if not file.is_file():
-        raise CheckpointError(f'{path}: no such checkpoint file.')
-    if file.suffix == '.safetensors':
-        state, classes = _read_safetensors(file)
-    else:
-        content = read_checkpoint(file)
-        state = content.get('state_dict', content)
-        meta = content.get('meta')
-        classes = _classes_of(meta if isinstance(meta, dict) else {})
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError(
-            f'{path}: not a state dict of tensors; top-level keys: {_some(state)}.'
-        )
-    return Weights(str(path), _plain_names(state), classes)
-
-
-def read_checkpoint(file: str | Path) -> dict[str, Any]:
-    """Read a ``.pth`` file with ``weights_only`` and MMEngine's few extra types.
+    Args:
+        path: the file or its http(s) address, which needs a digest; with
+            ``#sha256=DIGEST`` behind it the content must have that SHA-256.
+        trust: unpickle in full what is refused otherwise, which can run any code; None
+            for what :func:`aerialkd.loading.trusting` or the command line says.
 
     Raises:
-        CheckpointError: if the file is damaged or asks for other objects.
+        CheckpointError: if the file is missing, unreadable, another than its digest
+            says, not a checkpoint, or holds objects beyond a narrow allow-list.
     """
-    try:
-        with torch.serialization.safe_globals(_allowed()):
-            content = torch.load(file, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = next(
-            (line for line in str(error).splitlines() if 'GLOBAL' in line), str(error)
+    content = read_checkpoint(path, trust=trust)
+    file, _ = split_digest(path)
+    state = content.get('state_dict', content)
+    meta = content.get('meta')
+    if (
+        not isinstance(state, dict)
+        or not state
+        or not all(
+            isinstance(key, str) and isinstance(value, Tensor)
+            for key, value in state.items()
         )
+    ):
         raise CheckpointError(
-            f'{file}: refused, it holds more than weights ({reason.strip()[:200]}). '
-            "Save it again with torch.save({'state_dict': model.state_dict()}, ...) "
-            'where it was made.'
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f'{file}: damaged or no checkpoint: {error}') from error
-    if not isinstance(content, dict):
-        raise CheckpointError(
-            f'{file}: holds a {type(content).__name__}, expected a state dict.'
+            f'{file}: not a state dict of tensors; top-level keys: {_some(content)}.'
         )
-    return content
+    classes = _classes_of(meta if isinstance(meta, dict) else {}, file)
+    return Weights(file, _plain_names(state), classes)
 
 
 def load_strictly(
@@ -150,41 +124,13 @@ def _plain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return plain
 
 
-def _classes_of(meta: dict[str, Any]) -> tuple[str, ...] | None:
-    dataset_meta = meta.get('dataset_meta') or {}
+def _classes_of(meta: dict[str, Any], file: str) -> tuple[str, ...] | None:
+    dataset_meta = meta.get('dataset_meta')
+    dataset_meta = dataset_meta if isinstance(dataset_meta, dict) else {}
     classes = dataset_meta.get('classes') or meta.get('CLASSES')
-    return tuple(classes) if classes else None
-
-
-def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
-    try:
-        with safe_open(file, framework='pt') as opened:
-            state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
-            classes = (opened.metadata() or {}).get('classes')
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f'{file}: not a safetensors file: {error}') from error
-    return state, tuple(classes.split('\n')) if classes else None
-
-
-def _history_method(owner: type, name: str) -> Any:
-    """Stand in for ``getattr`` in checkpoints: methods of HistoryBuffer alone."""
-    if owner is not HistoryBuffer or name not in HISTORY_METHODS:
-        raise pickle.UnpicklingError(f'Unsupported GLOBAL getattr({owner!r}, {name!r})')
-    return getattr(owner, name)
-
-
-def _allowed() -> list[Any]:
-    """What a training checkpoint of MMEngine holds beyond tensors: its log history."""
-    core: Any = np._core if hasattr(np, '_core') else np.core  # NumPy 2, NumPy 1
-    dtypes = {
-        type(np.dtype(kind)) for kind in ('f4', 'f8', 'i4', 'i8', 'u4', 'u8', '?')
-    }
-    return [
-        HistoryBuffer,
-        (_history_method, 'builtins.getattr'),
-        core.multiarray._reconstruct,
-        core.multiarray.scalar,
-        np.ndarray,
-        np.dtype,
-        *dtypes,
-    ]
+    if not classes:
+        return None
+    names = tuple(classes) if isinstance(classes, list | tuple) else ()
+    if not names or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(f'{file}: meta: got classes that are no list of names.')
+    return names

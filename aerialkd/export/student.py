@@ -24,6 +24,7 @@ from aerialkd.export.onnx_check import need_packages
 from aerialkd.export.onnx_export import OnnxOptions, export_onnx
 from aerialkd.export.plain_config import plain_config, scope_of
 from aerialkd.export.same_predictions import odd_sized_batch, prediction_difference
+from aerialkd.loading import file_of
 from aerialkd.version import __version__
 
 TOLERANCE = 1e-6
@@ -151,7 +152,7 @@ def _targets(out: Path, with_onnx: bool) -> list[Path]:
 
 def _refuse_inputs(targets: Sequence[Path], inputs: Sequence[Any]) -> None:
     """Not even ``force`` may replace what is being read."""
-    read = {Path(path).resolve() for path in inputs if path}
+    read = {file_of(path).resolve() for path in inputs if path}
     for target in targets:
         if target.resolve() in read:
             raise ConfigError(f'{target}: is read here, choose another --out.')

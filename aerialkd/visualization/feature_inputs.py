@@ -28,6 +28,8 @@ from aerialkd.engine import (
 )
 from aerialkd.engine.evaluate import check_device
 from aerialkd.errors import AnnotationError, CheckpointError, ConfigError
+from aerialkd.loading import file_of
+from aerialkd.loading.download import is_url
 
 Instances = Sequence[Mapping[str, Any]]
 
@@ -231,7 +233,7 @@ def _check_distillation(cfg: Config, teacher_checkpoint: str | Path | None) -> N
             'features are compared; name the config of a method.'
         )
     file = teacher_checkpoint or cfg.model.get('teacher_ckpt')
-    if file is None or not Path(file).is_file():
+    if file is None or not (is_url(str(file)) or file_of(file).is_file()):
         raise ConfigError(
             f"teacher checkpoint: got {file}, expected the file of the teacher's "
             'weights; set model.teacher_ckpt or give --teacher-checkpoint.'
@@ -248,12 +250,11 @@ def _load(module: nn.Module, weights: Weights, remedy: str) -> None:
 def _connector_weights(checkpoint: str | Path) -> Weights:
     """What was trained with the student and is no part of it."""
     state: dict[str, Tensor] = {}
-    if Path(checkpoint).suffix != '.safetensors':  # those are exported students
-        content = read_checkpoint(checkpoint)
-        for key, value in content.get('state_dict', content).items():
-            own = key.removeprefix('module.')
-            if own.startswith('distiller.'):
-                state[own.removeprefix('distiller.')] = value
+    content = read_checkpoint(checkpoint)
+    for key, value in content.get('state_dict', content).items():
+        own = key.removeprefix('module.')
+        if own.startswith('distiller.'):
+            state[own.removeprefix('distiller.')] = value
     return Weights(str(checkpoint), state, None)
 
 

@@ -96,11 +96,26 @@ def test_damaged_files_are_passed_over(tmp_path):
 
 
 def test_resume_of_nothing_starts_and_of_damage_does_not(tmp_path, capfd):
-    assert in_child(lambda: train_toy(tmp_path, epochs=1, resume=True)) == 0
+    # As a kill leaves it that comes before the first checkpoint is in its place.
+    (tmp_path / 'last_checkpoint').write_text(f'{tmp_path}/epoch_1.pth\n')
+    options = dict(resume=True, log_level='WARNING')
+    assert in_child(lambda: train_toy(tmp_path, epochs=1, **options)) == 0
+    said = capfd.readouterr()
+    assert 'names no checkpoint that is there: starting anew' in said.out + said.err
     (tmp_path / 'epoch_1.pth').write_bytes(b'x')
-    assert in_child(lambda: train_toy(tmp_path, epochs=2, resume=True)) == 1
-    assert 'Restore one' not in capfd.readouterr().out
+    assert in_child(lambda: train_toy(tmp_path, epochs=2, **options)) == 1
+    said = capfd.readouterr().err.splitlines()[-1]
+    assert f'CheckpointError: {tmp_path}: got no checkpoint from which' in said
     assert not (tmp_path / 'epoch_2.pth').exists()
+
+
+def test_another_file_that_is_named_is_not_passed_over(tmp_path):
+    other = tmp_path / 'other.pth'
+    other.write_bytes(b'x')
+    assert find_resumable(tmp_path) is None
+    (tmp_path / 'last_checkpoint').write_text(str(other))
+    with pytest.raises(CheckpointError, match=r'other\.pth: damaged'):
+        find_resumable(tmp_path)
 
 
 def full_disk(work_dir):
@@ -135,7 +150,7 @@ def test_what_cannot_be_written_is_an_error(tmp_path, capfd, train):
 
 
 def test_sigterm_while_validating(tmp_path):
-    term = dict(moment='before_val', epoch=1, number=signal.SIGTERM)
+    term = dict(moment='before_val', iteration=4, number=signal.SIGTERM)
     hooks = [dict(type='KillAt', **term)]
     status = in_child(lambda: train_toy(tmp_path, epochs=2, custom_hooks=hooks))
     assert status == 128 + signal.SIGTERM
@@ -166,7 +181,7 @@ def test_sigterm_is_given_back():
 
 def test_weights_cannot_be_resumed(tmp_path, capfd):
     file = tmp_path / 'weights.pth'
-    torch.save(dict(state_dict={}, meta=dict(epoch=1, iter=4)), file)
+    torch.save(dict(state_dict=dict(w=torch.ones(1)), meta=dict(epoch=1, iter=4)), file)
     options = dict(resume=True, load_from=str(file))
     assert in_child(lambda: train_toy(tmp_path / 'toy', **options)) == 1
     said = capfd.readouterr().err.splitlines()[-1]

@@ -50,9 +50,9 @@ def straight(request, tmp_path_factory):
 
 
 MOMENTS = {
-    'while epoch 3 is validated': dict(moment='before_val', epoch=3),
+    'while epoch 3 is validated': dict(moment='before_val', iteration=12),
     'in epoch 4': dict(moment='after_train_iter', iteration=14),
-    'while the last epoch is validated': dict(moment='before_val', epoch=6),
+    'while the last epoch is validated': dict(moment='before_val', iteration=24),
 }
 
 

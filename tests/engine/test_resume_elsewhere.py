@@ -65,7 +65,7 @@ def test_from_two_processes_to_one(tmp_path, scaled):
         epochs=4,
     )
     # Two processes: 6 images a step, two steps an epoch; one: four.
-    kill = [dict(type='KillAt', moment='before_val', epoch=2, number=9)]
+    kill = [dict(type='KillAt', moment='before_val', iteration=4)]
     two = tmp_path / 'two'
     ended = in_processes(
         2, lambda: train_toy(two, custom_hooks=kill, **DISTRIBUTED, **options)

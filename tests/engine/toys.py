@@ -82,14 +82,16 @@ class ToyMetric(BaseMetric):
 
 @HOOKS.register_module(force=True)
 class KillAt(Hook):
-    """Ends the process as a kill does: ``before_val`` of an epoch, or an iteration."""
+    """Signals its process once so many iterations are done: before it goes on, or
+    ``before_val``.
+    """
 
-    def __init__(self, moment, epoch=0, iteration=0, number=signal.SIGKILL, rank=None):
-        self.moment, self.epoch, self.iteration = moment, epoch, iteration
+    def __init__(self, moment, iteration, number=signal.SIGKILL, rank=None):
+        self.moment, self.iteration = moment, iteration
         self.number, self.rank = number, rank
 
     def before_val(self, runner):
-        if self.moment == 'before_val' and runner.iter == LENGTH * self.epoch:
+        if self.moment == 'before_val' and runner.iter == self.iteration:
             self._kill(runner)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):

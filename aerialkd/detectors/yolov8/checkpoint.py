@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,15 @@ from aerialkd.detectors.yolov8.convert import convert_ultralytics_state_dict
 from aerialkd.engine import load_strictly, load_weights, student_model_cfg
 from aerialkd.engine.staging import refuse_existing, staging
 from aerialkd.engine.weights import Weights
-from aerialkd.errors import CheckpointError, ConfigError
+from aerialkd.errors import CheckpointError, CheckpointRefused, ConfigError
 from aerialkd.export.class_names import dataset_metainfo, number_of_classes
 from aerialkd.export.plain_config import scope_of
+from aerialkd.loading import file_of, read_checkpoint
 
 PLAIN = (
     'A checkpoint of Ultralytics holds the pickled model, which is code and is not '
-    'run here. Save its weights alone where Ultralytics is installed: '
+    'run here unless --trust-checkpoint is given and Ultralytics installed. Save its '
+    'weights alone where it is: '
     'import torch; from ultralytics import YOLO; '
     "torch.save(YOLO('best.pt').model.float().state_dict(), 'plain.pt')"
 )
@@ -48,7 +49,7 @@ def convert_checkpoint(
     out = Path(out)
     if out.suffix != '.pth':
         raise ConfigError(f'{out}: the file to write must end in .pth.')
-    if out.exists() and out.resolve() == Path(source).resolve():
+    if out.exists() and out.resolve() == file_of(source).resolve():
         raise ConfigError(f'{out}: is read here, choose another file to write.')
     refuse_existing([out], force)
     given = _read(source)
@@ -67,12 +68,15 @@ def convert_checkpoint(
 
 def _read(source: str | Path) -> dict[str, torch.Tensor]:
     try:
-        return load_weights(source).state_dict
-    except CheckpointError as error:
-        if isinstance(error.__cause__, pickle.UnpicklingError):
-            problem = f'{source}: refused, it holds more than weights.'
-            raise CheckpointError(f'{problem} {PLAIN}') from error
-        raise
+        content = read_checkpoint(source)
+    except CheckpointRefused as error:
+        refused, _, _ = str(error).partition('. ')
+        raise CheckpointRefused(f'{refused}. {PLAIN}') from error
+    # Unpickled in full: the averaged model, where there is one, is the better one.
+    for model in (content.get('ema'), content.get('model')):
+        if isinstance(model, torch.nn.Module):
+            return model.float().state_dict()
+    return load_weights(source).state_dict
 
 
 def _check(cfg: Config, weights: Weights) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 from aerialkd.engine import model_cfg, student_model_cfg
 from aerialkd.engine.evaluated import EvaluatedRun
 from aerialkd.errors import ConfigError
+from aerialkd.loading import file_of
 from aerialkd.visualization.report.runs import Run, evaluation_of, plain, read_runs
 
 TEACHER, ALONE, DISTILLED = 'teacher', 'student alone', 'distilled'
@@ -177,7 +178,7 @@ def _teacher_model(run: Run) -> str:
 
 def _teacher_folder(run: Run) -> Path | None:
     checkpoint = run.cfg.model.get('teacher_ckpt')
-    return Path(checkpoint).resolve().parent if checkpoint else None
+    return file_of(checkpoint).resolve().parent if checkpoint else None
 
 
 def _data_key(run: Run, runs: Sequence[Run]) -> str:
@@ -228,7 +229,8 @@ def _without_seed(run: Run) -> str:
     (content.get('randomness') or {}).pop('seed', None)
     if run.distils and content['model'].get('teacher_ckpt'):
         # Each seed may have its own teacher, in a work dir of its own.
-        content['model']['teacher_ckpt'] = Path(content['model']['teacher_ckpt']).name
+        model = content['model']
+        model['teacher_ckpt'] = file_of(model['teacher_ckpt']).name
     return _text([run.role, content])
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aerialkd.errors import AerialKDError
+from aerialkd.loading import file_of
 from aerialkd.visualization.drawing import enlarge
 from aerialkd.visualization.features import feature_sheet, feature_views
 from aerialkd.visualization.report.comparison import (
@@ -76,7 +77,7 @@ def _pictures(
 
 def _moved_teacher(row: Row, comparison: Comparison) -> Path | None:
     """The teacher's checkpoint in a work dir of this report, if it was moved there."""
-    configured = Path(row.first.cfg.model.get('teacher_ckpt') or '')
+    configured = file_of(row.first.cfg.model.get('teacher_ckpt') or '')
     teacher = comparison.of_role(TEACHER)
     if configured.is_file() or teacher is None:
         return None

@@ -14,6 +14,7 @@ from aerialkd.detectors.yolov8.checkpoint import convert_checkpoint
 from aerialkd.engine import load_strictly, load_weights
 from aerialkd.engine.weights import Weights
 from aerialkd.errors import CheckpointError, ConfigError
+from aerialkd.loading import trusting
 from tests.detectors.reference_yolov8 import (
     ReferenceYOLOv8,
     different_images,
@@ -170,6 +171,17 @@ def test_full_checkpoint_names_the_remedy(tmp_path):
     with pytest.raises(CheckpointError, match=r"YOLO\('best.pt'\).model.float\(\)"):
         convert_checkpoint(tmp_path / 'best.pt', tmp_path / 'teacher.pth')
     assert [path.name for path in tmp_path.iterdir()] == ['best.pt']
+
+
+def test_full_checkpoint_that_is_trusted(tmp_path, plain):
+    content = dict(epoch=-1, ema=None, model=trained('n', 10))
+    torch.save(content, tmp_path / 'best.pt')
+    with trusting():
+        convert_checkpoint(tmp_path / 'best.pt', tmp_path / 'teacher.pth')
+    found = load_weights(tmp_path / 'teacher.pth').state_dict
+    wanted = convert_ultralytics_state_dict(plain)
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[key], value) for key, value in wanted.items())
 
 
 def test_what_cannot_be_written(tmp_path, plain):

@@ -1,0 +1,96 @@
+"""Checkpoints from the network, kept in torch.hub's folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import urllib.request
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+import torch
+from mmengine.dist import barrier, is_main_process
+from mmengine.logging import print_log
+
+from aerialkd.errors import CheckpointError
+from aerialkd.files import sha256_of, whole_file
+
+SECONDS = 60
+"""How long a silent server is waited for."""
+
+
+def is_url(name: str) -> bool:
+    """Whether a checkpoint is named by an address of the network."""
+    return name.startswith(('http://', 'https://'))
+
+
+def downloaded(url: str, digest: str) -> Path:
+    """The file behind a URL, from torch.hub's folder or from the network.
+
+    Only the first process of a distributed run downloads; all must come here.
+
+    Args:
+        url: http or https.
+        digest: the file's SHA-256, hexadecimal, or the start of that; '' if unknown.
+            A kept file with another one is replaced, a download with another deleted.
+
+    Raises:
+        CheckpointError: if it cannot be downloaded or is another file.
+    """
+    name = PurePosixPath(urlsplit(url).path).name
+    if name in ('', '.', '..'):
+        raise CheckpointError(f'{url}: names no file.')
+    path = Path(torch.hub.get_dir()) / 'checkpoints' / name
+    try:
+        if is_main_process() and not _is_kept(path, digest):
+            _download(url, path, digest)
+    finally:
+        barrier()  # also after an error: the others must not wait for ever
+    if not path.is_file():
+        raise CheckpointError(
+            f'{path}: is not there after the first process downloaded {url}; the '
+            'folder must be shared, else download it on every machine.'
+        )
+    return path
+
+
+def _is_kept(path: Path, digest: str) -> bool:
+    return path.is_file() and sha256_of(path).startswith(digest)
+
+
+def _download(url: str, path: Path, digest: str) -> None:
+    print_log(f'Downloading {url} to {path}', logger='current')
+    if not digest:
+        print_log(
+            f'{url} states no digest: whatever the server sends is read. Add '
+            '#sha256= and the 64 digits that sha256sum FILE prints.',
+            logger='current',
+            level=logging.WARNING,
+        )
+    try:
+        with whole_file(path) as part:
+            _fetch(url, part)
+            got = sha256_of(part)
+            if not got.startswith(digest):
+                raise CheckpointError(
+                    f'{url}: got a file with SHA-256 {got}, expected {digest}; it was '
+                    'deleted unread. Correct the address or the digest.'
+                )
+    except (OSError, HTTPException, ValueError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f'{url}: cannot be downloaded: {error}') from error
+
+
+def _fetch(url: str, path: Path) -> None:
+    request = urllib.request.Request(url, headers={'User-Agent': 'aerialkd'})  # noqa: S310 - is_url
+    with (
+        urllib.request.urlopen(request, timeout=SECONDS) as answer,  # noqa: S310
+        path.open('wb') as file,
+    ):
+        shutil.copyfileobj(answer, file, 1 << 20)
+        announced = answer.headers.get('Content-Length')
+    if announced is not None and os.path.getsize(path) != int(announced):
+        raise OSError(f'{os.path.getsize(path)} of {announced} bytes arrived')
