@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import numpy as np
 import pytest
 import torch
 
@@ -81,3 +82,17 @@ def test_sigterm_saves_and_resumes_within_an_epoch(straight, tmp_path, iteration
     assert in_child(lambda: train_toy(work_dir, resume=True, **options)) == 0
     assert_equal(state_of(work_dir), expected)
     assert not (work_dir / 'interrupted.pth').exists()
+
+
+def test_seed_that_was_drawn_is_taken_over(tmp_path):
+    # mmengine draws one of NumPy's numbers, then builds loaders before it resumes.
+    def train(work_dir, numpy_seed, **options):
+        np.random.seed(numpy_seed)  # noqa: NPY002
+        train_toy(work_dir, workers=2, randomness=dict(seed=None), **options)
+
+    straight, broken = tmp_path / 'straight', tmp_path / 'broken'
+    kill = [dict(type='KillAt', moment='before_val', iteration=12)]
+    assert in_child(lambda: train(straight, 1)) == 0
+    assert in_child(lambda: train(broken, 1, custom_hooks=kill)) == -signal.SIGKILL
+    assert in_child(lambda: train(broken, 2, resume=True)) == 0
+    assert_equal(state_of(broken), state_of(straight))

@@ -66,7 +66,7 @@ class ToyModel(BaseModel):
 
 @METRICS.register_module(force=True)
 class ToyMetric(BaseMetric):
-    """The best of four epochs is the second, then the last one."""
+    """The second epoch is the best one until the last."""
 
     scores = (0.1, 0.7, 0.2, 0.3, 0.4, 0.9)
 
