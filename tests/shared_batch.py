@@ -16,9 +16,7 @@ import aerialkd  # noqa: F401 - registers everything in a fresh process
 from aerialkd.algorithms import DetectionDistill
 from tests.builders import batch, gfl, retinanet, rotated_retinanet, yolov8
 
-DETECTORS = dict(
-    retinanet=retinanet, gfl=gfl, rotated=rotated_retinanet, yolov8=yolov8
-)
+DETECTORS = dict(retinanet=retinanet, gfl=gfl, rotated=rotated_retinanet, yolov8=yolov8)
 # Losses with the record that they compare. Weights bring all to the task loss's size.
 LOSSES = dict(
     PKDLoss=('fpn', dict(loss_weight=1.0)),

@@ -33,7 +33,7 @@ class Pair:
         self._starts = 0
 
     def run(
-        self, function: Callable[..., Any], *arguments: Any, timeout: float = 50
+        self, function: Callable[..., Any], *arguments: Any, timeout: float = 120
     ) -> list[Any]:
         """Call ``function(rank, *arguments)`` in both and return both results.
 
@@ -96,7 +96,7 @@ def connect(rank: int, meet: str) -> None:
         init_method=f'file://{meet}',
         rank=rank,
         world_size=WORLD,
-        timeout=timedelta(seconds=45),
+        timeout=timedelta(seconds=100),
     )
 
 

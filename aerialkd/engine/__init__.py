@@ -6,6 +6,7 @@ from aerialkd.engine.model_cfg import (
     student_model_cfg,
     without_pretrained,
 )
+from aerialkd.engine.sync_statistics import SyncStatisticsHook
 from aerialkd.engine.weights import (
     Weights,
     load_strictly,
@@ -14,6 +15,7 @@ from aerialkd.engine.weights import (
 )
 
 __all__ = [
+    'SyncStatisticsHook',
     'Weights',
     'keep_freed_memory',
     'load_strictly',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -27,7 +28,7 @@ def join_processes_on_cpu(cfg: Config) -> None:
     """
     if cfg.get('launcher', 'none') == 'none' or get_device() != 'cpu':
         return
-    if cfg.launcher != 'pytorch' or not distributed.is_torchelastic_launched():
+    if cfg.launcher != 'pytorch' or 'RANK' not in os.environ:
         raise ConfigError(
             f'--launcher {cfg.launcher}: without a GPU, several processes are started '
             'with: python -m torch.distributed.run --nproc_per_node=2 tools/train.py '

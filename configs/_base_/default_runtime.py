@@ -14,6 +14,7 @@ default_hooks = dict(
         rule='greater',
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    sync_statistics=dict(type='aerialkd.SyncStatisticsHook'),
     visualization=dict(type='DetVisualizationHook'),
 )
 env_cfg = dict(

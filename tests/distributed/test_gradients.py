@@ -5,7 +5,7 @@ normalised over all processes, the average is the gradient of the joined batch. 
 things are not, by definition, and are compared with the average of single images:
 
 - PKD standardises channels over the images of a process, like batch norm;
-- RetinaNet (mmdet's ``AnchorHead``) divides its task loss by the positives of a process.
+- RetinaNet (mmdet's ``AnchorHead``) divides its task loss by a process's positives.
 """
 
 import functools
@@ -16,6 +16,7 @@ import pytest
 
 from tests.shared_batch import DETECTORS, LOSSES, Case, shared_steps, step
 
+pytestmark = pytest.mark.timeout(180)  # the first test starts the processes
 # Boxes of the first and of the second process's image.
 NUMBERS = ((6, 2), (0, 3), (0, 0))
 BY_PROCESS = {'PKDLoss', 'retinanet', 'rotated'}
@@ -66,6 +67,6 @@ def test_gradients_are_those_of_one_process(case, pair):
         for name, got in first.gradients.items():
             assert np.array_equal(got, second.gradients[name]), (boxes, name)
             # Sums in another order, in single precision.
-            allowed = 1e-3 * np.linalg.norm(expected[name]) + 1e-6 * largest
+            allowed = 2e-3 * np.linalg.norm(expected[name]) + 1e-5 * largest
             apart = np.linalg.norm(got - expected[name])
             assert apart <= allowed, (boxes, name, apart, allowed)
