@@ -22,7 +22,7 @@ def averaged_count(count: Tensor) -> Tensor:
         count: what the own batch holds, of any shape; gets no gradient.
 
     Returns:
-        At least single precision; where nobody has any, the share of a process in a count of 1.
+        At least single precision; where nobody has any, a process's share of 1.
         Without other processes, the count itself, at least 1.
 
     Example:

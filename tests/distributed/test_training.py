@@ -89,6 +89,11 @@ def steps_with_an_exception(rank, meet, marks):
     step(wrapper, case.batch((3, 3), image=rank))
 
 
+def until_ended(context):
+    while not context.join():
+        pass
+
+
 @pytest.mark.timeout(180)
 def test_an_exception_in_one_spawned_process_ends_both(tmp_path):
     context = torch.multiprocessing.spawn(
@@ -98,8 +103,7 @@ def test_an_exception_in_one_spawned_process_ends_both(tmp_path):
         join=False,
     )
     with pytest.raises(ProcessException):
-        while not context.join():
-            pass
+        until_ended(context)
     ended = time.time()
     assert ended - float((tmp_path / 'raised').read_text()) < SECONDS
     assert not any(process.is_alive() for process in context.processes)
@@ -124,7 +128,7 @@ DEMOS = dict(
 @pytest.mark.parametrize('layout', DEMOS)
 def test_two_processes_train_validate_and_save(layout, tmp_path):
     """Twelve images to train on in three steps, and an odd number to validate on."""
-    images = make_data(layout, tmp_path / 'data', images=12, size=64, progress=False)
+    images = make_data(layout, tmp_path / 'data', images=12, size=128, progress=False)
     options = ['model.teacher_ckpt=None', 'train_cfg.max_epochs=1']
     options += ['train_cfg.val_interval=1', 'train_dataloader.batch_size=2']
     options += ['default_hooks.logger.interval=1']
