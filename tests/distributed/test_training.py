@@ -132,6 +132,7 @@ def test_two_processes_train_validate_and_save(layout, tmp_path):
     options = ['model.teacher_ckpt=None', 'train_cfg.max_epochs=1']
     options += ['train_cfg.val_interval=1', 'train_dataloader.batch_size=2']
     options += ['default_hooks.logger.interval=1']
+    options += ['model.architecture.test_cfg.score_thr=0.0']
     for name in ('train', 'val', 'test'):
         loader = f'{name}_dataloader'
         options += [f'{loader}.num_workers=0', f'{loader}.persistent_workers=False']
@@ -161,4 +162,5 @@ def test_two_processes_train_validate_and_save(layout, tmp_path):
     (file,) = (tmp_path / 'test').glob('*/*.json')
     alone = json.loads(file.read_text())
     alone = {k: v for k, v in alone.items() if k.startswith(prefix)}
+    assert max(alone.values()) > 0
     assert both == pytest.approx(alone, abs=1e-6)
