@@ -48,7 +48,8 @@ class Case(NamedTuple):
         """The algorithm with the same weights in every process.
 
         Batch norms are in evaluation mode: what they do in training depends on the
-        images of a process.
+        images of a process. Their statistics are those of all images; with the initial
+        ones, nothing but rounding would reach the end of a deep network.
         """
         torch.manual_seed(0)
         student, teacher = (DETECTORS[self.detector]() for _ in range(2))
@@ -92,9 +93,9 @@ class Case(NamedTuple):
             for parameter in algorithm.student.parameters():
                 noise = torch.randn(parameter.shape, generator=generator)
                 parameter += 0.003 * noise * parameter.requires_grad
-        for module in algorithm.modules():
-            if isinstance(module, _BatchNorm):
-                module.eval()
+        inputs = algorithm.data_preprocessor(self.batch((0, 0)), True)['inputs']
+        for detector in (algorithm.student, algorithm.teacher):
+            _freeze_batch_norms(detector, inputs)
         return algorithm
 
     def batch(self, boxes: tuple[int, ...], image: int | None = None) -> dict[str, Any]:
@@ -112,6 +113,17 @@ class Case(NamedTuple):
             for sample in data['data_samples']:
                 _turn(sample)
         return data
+
+
+@torch.no_grad()
+def _freeze_batch_norms(detector: Any, inputs: torch.Tensor) -> None:
+    norms = [m for m in detector.modules() if isinstance(m, _BatchNorm)]
+    for norm in norms:
+        norm.train()
+        norm.momentum = 1.0
+    detector.bbox_head(detector.extract_feat(inputs))
+    for norm in norms:
+        norm.eval()
 
 
 def _turn(sample: Any) -> None:
