@@ -23,8 +23,8 @@ LOSSES = dict(
     RegeneratedLoss=('fpn', dict(channels=16, num_levels=4, loss_weight=1e-3)),
     DecoupledLoss=('fpn', dict(loss_weight=1.0)),
     ResponsiveLoss=('head', dict(loss_weight=1e-3)),
-    SoftClassLoss=('head', dict()),
-    SoftRegressionLoss=('head', dict()),
+    SoftClassLoss=('head', dict(loss_weight=100.0)),
+    SoftRegressionLoss=('head', dict(loss_weight=100.0)),
     PositionAwareL2Loss=('fpn', dict(loss_weight=1.0)),
 )
 ANCHORS_OF_POINTS = dict(
