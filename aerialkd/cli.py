@@ -12,6 +12,7 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
+from aerialkd.engine.processes import join_processes_on_cpu
 from aerialkd.errors import AerialKDError, ConfigError
 from aerialkd.loading.trust import FLAG, set_trust, trusting
 
@@ -74,10 +75,11 @@ def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Read ``args.config``, apply the overrides and settle the work dir.
+    """Read ``args.config``, apply the overrides, settle launcher and work dir.
 
     Raises:
-        ConfigError: if the file does not exist or cannot be parsed.
+        ConfigError: if the file does not exist or cannot be parsed, or the launcher
+            cannot be used here.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = read_config(args.config)
@@ -88,6 +90,7 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    join_processes_on_cpu(cfg)
     return cfg
 
 

@@ -9,6 +9,7 @@ from aerialkd.engine.model_cfg import (
     without_pretrained,
 )
 from aerialkd.engine.non_finite_hook import NonFiniteLossHook
+from aerialkd.engine.sync_statistics import SyncStatisticsHook
 from aerialkd.engine.teacher_check_hook import TeacherCheckHook
 from aerialkd.engine.training import build_train_runner
 from aerialkd.engine.weights import Weights, load_strictly, load_weights
@@ -17,6 +18,7 @@ from aerialkd.loading import read_checkpoint
 __all__ = [
     'CheckpointHook',
     'NonFiniteLossHook',
+    'SyncStatisticsHook',
     'TeacherCheckHook',
     'Weights',
     'build_train_runner',

@@ -36,8 +36,8 @@ class _HeadLoss(DistillLoss):
     """A distance of two dense heads' outputs at the positives, or at all priors.
 
     The sum over the priors is divided by the normaliser of the student's task loss:
-    the number of its positives, averaged over GPUs. Student and teacher must have the
-    same priors, and the same coder where deltas are compared.
+    the number of its positives, averaged over processes. Student and teacher must have
+    the same priors, and the same coder where deltas are compared.
 
     Args:
         positions: ``'positive'``: the priors that the student's own assignment gave an

@@ -22,6 +22,10 @@ class PKDLoss(DistillLoss):
     Unlike mmrazor's class it is finite on 1x1 maps and constant channels, and
     resizes when height *or* width differ.
 
+    Channels are standardised over the images of a process, as in the official code. On
+    several processes that is, as with batch norm, not the loss of one process with all
+    images.
+
     Args:
         loss_weight: 10 for one-stage and 6 for two-stage detectors in the paper.
         resize_stu: resize the student's map (bilinear) where the sizes differ;

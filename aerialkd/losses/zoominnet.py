@@ -30,7 +30,7 @@ from aerialkd.losses.functional.checks import same_shape
 from aerialkd.losses.functional.features import squared_distance
 from aerialkd.losses.functional.positions import check_threshold, key_positions
 from aerialkd.registry import MODELS, TASK_UTILS
-from aerialkd.structures import BatchContext
+from aerialkd.structures import BatchContext, averaged_count
 
 
 @MODELS.register_module()
@@ -38,7 +38,8 @@ class PositionAwareL2Loss(DistillLoss):
     """Imitate features where the student's anchors overlap objects (eq. 11 to 21).
 
     ``L = sum over levels of (sum over key cells and channels of (F_t - F_s)^2 / number
-    of key cells)``, see :func:`position_aware_l2` and :func:`key_position_mask`.
+    of key cells)``, see :func:`position_aware_l2` and :func:`key_position_mask`. With
+    several processes the numbers are averaged over them: :func:`averaged_count`.
 
     Both maps are compared on the grid of the student's anchors, cell by cell. Where a
     map has another step, nearest cells are taken: the student's map is enlarged if its
@@ -77,7 +78,11 @@ class PositionAwareL2Loss(DistillLoss):
                 no anchors.
         """
         pairs = self._pairs(preds_S, preds_T, batch)
-        total = sum(position_aware_l2(s, t, mask) for s, t, mask in pairs)
+        counts = averaged_count(torch.stack([mask.sum() for _, _, mask in pairs]))
+        total = sum(
+            position_aware_l2(*pair, count)
+            for pair, count in zip(pairs, counts, strict=True)
+        )
         return self.loss_weight * total  # type: ignore[return-value]
 
     def masks(self, preds_T: Levels, batch: BatchContext) -> Maps:

@@ -10,6 +10,7 @@ from aerialkd.structures.dense_head import (
     flatten_levels,
     sums_of_cells,
 )
+from aerialkd.structures.normaliser import averaged_count
 from aerialkd.structures.scaling import nearest_cells, scaled_boxes
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     'BatchContext',
     'BoxCells',
     'CellOverlaps',
+    'averaged_count',
     'box_cells',
     'cell_overlaps',
     'decode_boxes',

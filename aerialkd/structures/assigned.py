@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from mmdet.structures.bbox import get_box_tensor
-from mmdet.utils import reduce_mean
 from torch import Tensor
 
 from aerialkd.errors import RecordError
+from aerialkd.structures.normaliser import averaged_count
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class AssignedTargets:
         priors: in pixels, anchors (N, L, 4) xyxy or (N, L, 5) cx, cy, w, h, angle, or
             points (N, L, 2) x, y.
         num_level_priors: priors of each level; their sum is L.
-        avg_factor: the task loss's normaliser, averaged over GPUs, at least 1.
+        avg_factor: the task loss's normaliser, averaged over processes, see
+            :func:`averaged_count`.
         num_classes: number of foreground classes.
     """
 
@@ -79,7 +80,7 @@ class AssignedTargets:
             bbox_weights=weights,
             priors=torch.stack([_joined(levels) for levels in anchors]),
             num_level_priors=tuple(field.shape[1] for field in fields[0]),
-            avg_factor=reduce_mean(factor).clamp(min=1),
+            avg_factor=averaged_count(factor),
             num_classes=head.num_classes,
         )
 

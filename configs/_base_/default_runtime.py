@@ -14,9 +14,10 @@ default_hooks = dict(
         rule='greater',
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    sync_statistics=dict(type='aerialkd.SyncStatisticsHook'),
     visualization=dict(type='DetVisualizationHook'),
-    # A distillation's teacher has to find objects of the training images.
     non_finite_loss=dict(type='aerialkd.NonFiniteLossHook'),
+    # A distillation's teacher has to find objects of the training images.
     teacher_check=dict(type='aerialkd.TeacherCheckHook'),
 )
 env_cfg = dict(

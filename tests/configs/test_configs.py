@@ -10,31 +10,18 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, METRICS, MODELS, init_default_scope
 
 from aerialkd.algorithms import DetectionDistill
-from aerialkd.engine import model_cfg, student_model_cfg, without_pretrained
+from aerialkd.engine import student_model_cfg, without_pretrained
 from aerialkd.engine.profile import made_batch
-
-ROOT = Path(__file__).parents[2]
-CONFIGS = sorted(
-    path.relative_to(ROOT)
-    for path in (ROOT / 'configs').rglob('*.py')
-    if '_base_' not in path.parts
+from tests.shipped import (
+    CONFIGS,
+    DISTILLATIONS,
+    METHODS,
+    ROOT,
+    narrow,
+    narrow_pair,
+    parts,
 )
-# Which losses a method has, by the first word of the file name.
-METHODS = {
-    'pkd': ['PKDLoss'],
-    'rdr-kd': ['RegeneratedLoss', 'DecoupledLoss', 'ResponsiveLoss'],
-    'rdr-kd-regenerated': ['RegeneratedLoss'],
-    'rdr-kd-decoupled': ['DecoupledLoss'],
-    'rdr-kd-features': ['RegeneratedLoss', 'DecoupledLoss'],
-    'rdr-kd-responsive': ['ResponsiveLoss'],
-    'kd-rnet': ['SoftClassLoss', 'SoftRegressionLoss'],
-    'kd-rnet-cls': ['SoftClassLoss'],
-    'kd-rnet-reg': ['SoftRegressionLoss'],
-    'cskd': ['PositionAwareL2Loss'],
-    'la-cskd': ['PositionAwareL2Loss'],
-    'fa-cskd': ['PositionAwareL2Loss'],
-    'fa-thin-head-cskd': ['PositionAwareL2Loss'],
-}
+
 # Students that ZoomInNet changes, by the first word of the file name.
 STUDENTS = ('la', 'fa', 'fa-thin-head')
 # prefix, detector, variant: 'rotated-retinanet', 'yolov8-n', 'atss-optim-test'
@@ -50,7 +37,6 @@ NECKS = {
     'no-top-down': 'ChannelMapper',
 }
 EPOCHS = {'1x': 12, '6x': 72, '10e': 10, '20e': 20}
-DISTILLATIONS = [path for path in CONFIGS if path.stem.split('_')[0] in METHODS]
 PLAIN = [path for path in CONFIGS if path not in DISTILLATIONS]
 # The others run as students and teachers of the distillations.
 ALONE = [path for path in PLAIN if path.parts[1] != 'detectors']
@@ -66,66 +52,6 @@ def load(path, monkeypatch):
     cfg = Config.fromfile(path)
     init_default_scope(cfg.default_scope)
     return cfg
-
-
-def narrow(model):
-    """The same architecture at a width that runs in a second."""
-    model = without_pretrained(model)
-    backbone = model.backbone
-    if 'size' in backbone:
-        for part in (backbone, model.neck, model.bbox_head):
-            part.size = dict(depth=0.33, width=0.125)
-        return model
-    factor = backbone.get('base_channels', 64) // 8
-    if 'extra' in backbone:  # HRNet
-        for stage in backbone.extra.values():
-            stage.update(num_modules=1, num_blocks=[1] * stage.num_branches)
-            stage.num_channels = [width // factor for width in stage.num_channels]
-    else:
-        backbone.base_channels = backbone.stem_channels = 8
-        backbone.depth = min(backbone.depth, 50)
-    narrow_neck(model, factor)
-    if 'roi_head' in model:
-        narrow_two_stage(model)
-    else:
-        head = model.bbox_head
-        head.in_channels = head.feat_channels = 32
-        head.stacked_convs = 1
-    return model
-
-
-def narrow_neck(model, factor):
-    first, *others = parts(model.neck)
-    first.in_channels = [channels // factor for channels in first.in_channels]
-    for neck in others:
-        widths = neck.in_channels
-        neck.in_channels = 32 if isinstance(widths, int) else [32] * len(widths)
-    for neck in (first, *others):
-        if 'out_channels' in neck:
-            neck.out_channels = 32
-        if 'stack_times' in neck:
-            neck.stack_times = 1
-
-
-def narrow_two_stage(model):
-    model.rpn_head.in_channels = model.rpn_head.feat_channels = 32
-    model.roi_head.bbox_roi_extractor.out_channels = 32
-    for head in parts(model.roi_head.bbox_head):
-        head.in_channels = head.fc_out_channels = 32
-
-
-def parts(one_or_more):
-    """What may stand alone or in a list, as a list."""
-    return one_or_more if isinstance(one_or_more, list) else [one_or_more]
-
-
-def narrow_distiller(distiller, levels):
-    """Connectors and blocks for the maps of narrow models."""
-    channels = [32, 64, 128][:levels] if levels == 3 else 32
-    for connector in (distiller.get('connectors') or {}).values():
-        connector.update(in_channels=channels, out_channels=channels)
-    if 'regenerated' in distiller.distill_losses:
-        distiller.distill_losses.regenerated.channels = channels
 
 
 def test_there_are_configs():
@@ -244,11 +170,7 @@ def test_file_name_agrees_with_the_pair(path, monkeypatch):
 @pytest.mark.parametrize('path', DISTILLATIONS, ids=str)
 def test_runs_a_step(path, monkeypatch):
     cfg = load(path, monkeypatch)
-    cfg.model.architecture = narrow(cfg.model.architecture)
-    cfg.model.teacher = narrow(model_cfg(cfg.model.teacher))
-    cfg.model.teacher_ckpt = None
-    levels = 3 if 'yolov8' in path.stem else cfg.model.architecture.neck.num_outs
-    narrow_distiller(cfg.model.distiller, levels)
+    narrow_pair(cfg.model)
     model = MODELS.build(cfg.model).train()
     assert isinstance(model, DetectionDistill)
     data = made_batch(model, 1, (128, 160), boxes=5)

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.models.utils import multi_apply
-from mmdet.utils import reduce_mean
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
@@ -17,6 +16,7 @@ from aerialkd.detectors.yolov8.blocks import conv_bn_silu, init_cfg_or_default
 from aerialkd.detectors.yolov8.sizes import model_size
 from aerialkd.detectors.yolov8.targets import Objects, PointTargets, point_targets
 from aerialkd.registry import MODELS, TASK_UTILS
+from aerialkd.structures import averaged_count
 
 REFERENCE_SIZE = 640  # pixels, for the prior of the class scores
 
@@ -202,7 +202,7 @@ class YOLOv8Head(BaseDenseHead):
             points,
             strides,
             PointTargets(*(torch.cat(levels, 1) for levels in lists)),
-            avg_factor=reduce_mean(total).clamp(min=1),
+            avg_factor=averaged_count(total),
         )
         factor = num_images if self.times_batch_size else 1
         return {name: loss * factor for name, loss in losses.items()}

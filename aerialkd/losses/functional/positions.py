@@ -147,7 +147,9 @@ def check_threshold(name: str, threshold: str | float) -> None:
         )
 
 
-def position_aware_l2(s: Tensor, t: Tensor, mask: Tensor) -> Tensor:
+def position_aware_l2(
+    s: Tensor, t: Tensor, mask: Tensor, num_key: Tensor | None = None
+) -> Tensor:
     """ZoomInNet: squared difference at the key positions (eq. 19 to 21).
 
     ``L = sum over key cells and channels of (t - s)^2 / number of key cells``, over all
@@ -157,6 +159,8 @@ def position_aware_l2(s: Tensor, t: Tensor, mask: Tensor) -> Tensor:
         s: student features, (N, C, H, W).
         t: teacher features, same shape; receives no gradient.
         mask: key cells, (N, H, W), bool.
+        num_key: number of key cells to divide by, above 0; those of ``mask``, at least
+            1, when omitted. Several processes pass their average.
 
     Returns:
         Scalar; 0 without a key cell, attached to the graph.
@@ -176,4 +180,5 @@ def position_aware_l2(s: Tensor, t: Tensor, mask: Tensor) -> Tensor:
             f'of shape {tuple(s.shape)}, expected (N, H, W).'
         )
     distance = squared_distance(s, t)
-    return (distance * mask).sum() / mask.sum().clamp(min=1)
+    count = mask.sum().clamp(min=1) if num_key is None else num_key
+    return (distance * mask).sum() / count

@@ -1,0 +1,72 @@
+"""Two processes with an image each learn what one process with both images does.
+
+What is compared with what: DDP averages the gradients of the processes. Where a loss is
+normalised over all processes, the average is the gradient of the joined batch. Two
+things are not, by definition, and are compared with the average of single images:
+
+- PKD standardises channels over the images of a process, like batch norm;
+- RetinaNet (mmdet's ``AnchorHead``) divides its task loss by a process's positives.
+"""
+
+import functools
+import math
+
+import numpy as np
+import pytest
+
+from tests.shared_batch import DETECTORS, LOSSES, Case, shared_steps, step
+
+pytestmark = pytest.mark.timeout(180)  # the first test starts the processes
+# Boxes of the first and of the second process's image.
+NUMBERS = ((6, 2), (0, 3), (0, 0))
+BY_PROCESS = {'PKDLoss', 'retinanet', 'rotated'}
+
+
+def served(case):
+    if case.detector == 'yolov8' and case.algorithm == 'CrossScaleDistill':
+        return False  # no config of it, and no finer level to teach it with
+    if case.detector not in ('retinanet', 'rotated'):
+        return case.loss != 'SoftRegressionLoss'  # they have no deltas
+    return True
+
+
+CASES = [
+    case
+    for algorithm in ('DetectionDistill', 'CrossScaleDistill')
+    for detector in DETECTORS
+    for loss in LOSSES
+    if served(case := Case(algorithm, detector, loss))
+]
+
+
+def gradients(case, boxes, of, **factors):
+    """Of a part of the loss: of the joined batch, or the average of single images."""
+    model = case.build()
+    images = (0, 1) if of in BY_PROCESS else (None,)
+    steps = [step(model, case.batch(boxes, image), **factors) for image in images]
+    return {k: np.mean([s.gradients[k] for s in steps], 0) for k in steps[0].gradients}
+
+
+@functools.cache
+def task_gradients(algorithm, detector, boxes):
+    """Of the student's own loss, whatever teaches it."""
+    case = Case(algorithm, detector, 'DecoupledLoss')  # adds no parameters
+    return gradients(case, boxes, detector, distill=0.0)
+
+
+@pytest.mark.parametrize('case', CASES, ids=str)
+def test_gradients_are_those_of_one_process(case, pair):
+    results = pair.run(shared_steps, case, NUMBERS)
+    for boxes, first, second in zip(NUMBERS, *results, strict=True):
+        for log in (first.log, second.log):
+            assert all(math.isfinite(value) for value in log.values()), (boxes, log)
+        task = task_gradients(*case[:2], boxes)
+        taught = gradients(case, boxes, case.loss, student=0.0)
+        expected = {name: taught[name] + task.get(name, 0) for name in taught}
+        largest = max(np.linalg.norm(gradient) for gradient in expected.values())
+        for name, got in first.gradients.items():
+            assert np.array_equal(got, second.gradients[name]), (boxes, name)
+            # Sums in another order, in single precision.
+            allowed = 1e-3 * np.linalg.norm(expected[name]) + 1e-6 * largest
+            apart = np.linalg.norm(got - expected[name])
+            assert apart <= allowed, (boxes, name, apart, allowed)

@@ -1,0 +1,176 @@
+"""One step on a batch, in one process or shared by two: every algorithm and loss."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.config import ConfigDict
+from mmengine.model import MMDistributedDataParallel
+from mmengine.registry import MODELS
+from mmrotate.structures.bbox import RotatedBoxes
+from torch.nn.modules.batchnorm import _BatchNorm
+
+import aerialkd  # noqa: F401 - registers everything in a fresh process
+from aerialkd.algorithms import DetectionDistill
+from tests.builders import batch, gfl, retinanet, rotated_retinanet, yolov8
+
+DETECTORS = dict(retinanet=retinanet, gfl=gfl, rotated=rotated_retinanet, yolov8=yolov8)
+# Losses with the record that they compare. Weights bring all to the task loss's size.
+LOSSES = dict(
+    PKDLoss=('fpn', dict(loss_weight=1.0)),
+    RegeneratedLoss=('fpn', dict(channels=16, num_levels=4, loss_weight=1e-3)),
+    DecoupledLoss=('fpn', dict(loss_weight=1.0)),
+    ResponsiveLoss=('head', dict(loss_weight=1e-3)),
+    SoftClassLoss=('head', dict(loss_weight=100.0)),
+    SoftRegressionLoss=('head', dict(loss_weight=100.0)),
+    PositionAwareL2Loss=('fpn', dict(loss_weight=1.0)),
+)
+ANCHORS_OF_POINTS = dict(
+    type='mmdet.AnchorGenerator', ratios=[1.0], scales=[4], strides=[8, 16, 32]
+)
+# Both images are padded, alike alone and together.
+SIZES = ((64, 96), (50, 80))
+
+
+class Case(NamedTuple):
+    """An algorithm on a pair of detectors with one loss."""
+
+    algorithm: str
+    detector: str
+    loss: str
+
+    def __str__(self) -> str:
+        return '-'.join(self)
+
+    def build(self) -> DetectionDistill:
+        """The algorithm with the same weights in every process.
+
+        Batch norms are in evaluation mode: what they do in training depends on the
+        images of a process. Their statistics are those of all images; with the initial
+        ones, nothing but rounding would reach the end of a deep network.
+        """
+        torch.manual_seed(0)
+        student, teacher = (DETECTORS[self.detector]() for _ in range(2))
+        if self.detector == 'gfl':  # a class each, as ResponsiveLoss needs it
+            for model in (student, teacher):
+                model.bbox_head.loss_cls.use_sigmoid = True
+        record, options = LOSSES[self.loss]
+        if self.algorithm == 'CrossScaleDistill':  # FA: as many cells as the teacher
+            student.neck.start_level = 0
+            student.bbox_head.anchor_generator.strides = [4, 8, 16, 32]
+        if self.detector == 'yolov8':
+            student.bbox_head.times_batch_size = False
+            if self.loss == 'RegeneratedLoss':
+                options = dict(options, channels=[32, 64, 128], num_levels=3)
+            if self.loss == 'PositionAwareL2Loss':
+                options = dict(options, anchors=ANCHORS_OF_POINTS)
+        kinds = dict(fpn='ModuleOutputs', head='HeadOutputs')
+        sources = dict(fpn='neck', head='bbox_head')
+        cfg = dict(
+            type=f'aerialkd.{self.algorithm}',
+            architecture=student,
+            teacher=teacher,
+            distiller=dict(
+                type='aerialkd.DetectionDistiller',
+                recorders={record: dict(type=kinds[record], source=sources[record])},
+                distill_losses=dict(one=dict(type=f'aerialkd.{self.loss}', **options)),
+                loss_forward_mappings=dict(one=record),
+            ),
+        )
+        algorithm = MODELS.build(ConfigDict(cfg)).train()
+        torch.manual_seed(0)  # after the distiller's own parameters
+        algorithm.student.init_weights()
+        if self.detector == 'gfl':
+            # mmdet divides by the sum of the positives' scores, but by at least 1 in
+            # every process: scores of 0.01 would not add up to it.
+            torch.nn.init.zeros_(algorithm.student.bbox_head.gfl_cls.bias)
+        # Untrained heads predict the same everywhere, student and teacher alike: there
+        # the slope of an IoU is a matter of rounding.
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for parameter in algorithm.student.parameters():
+                noise = torch.randn(parameter.shape, generator=generator)
+                parameter += 0.003 * noise * parameter.requires_grad
+        inputs = algorithm.data_preprocessor(self.batch((0, 0)), True)['inputs']
+        for detector in (algorithm.student, algorithm.teacher):
+            _freeze_batch_norms(detector, inputs)
+        return algorithm
+
+    def batch(self, boxes: tuple[int, ...], image: int | None = None) -> dict[str, Any]:
+        """Raw images with so many boxes each; all of them, or one."""
+        scale = 2 if self.algorithm == 'CrossScaleDistill' else 1
+        data: dict[str, list] = dict(inputs=[], data_samples=[])
+        for index, number in enumerate(boxes):
+            if image not in (None, index):
+                continue
+            size = tuple(side * scale for side in SIZES[index])
+            single = batch((size,), boxes=number, seed=index)
+            for key in data:
+                data[key] += single[key]
+        if self.detector == 'rotated':
+            for sample in data['data_samples']:
+                _turn(sample)
+        return data
+
+
+@torch.no_grad()
+def _freeze_batch_norms(detector: Any, inputs: torch.Tensor) -> None:
+    norms = [m for m in detector.modules() if isinstance(m, _BatchNorm)]
+    for norm in norms:
+        norm.train()
+        norm.momentum = 1.0
+    detector.bbox_head(detector.extract_feat(inputs))
+    for norm in norms:
+        norm.eval()
+
+
+def _turn(sample: Any) -> None:
+    for instances in (sample.gt_instances, sample.ignored_instances):
+        xyxy = instances.bboxes
+        centre, size = (xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]
+        angle = torch.full_like(xyxy[:, :1], 0.4)
+        instances.bboxes = RotatedBoxes(torch.cat([centre, size, angle], 1))
+
+
+class Step(NamedTuple):
+    """What a step logged, and the gradient of every trainable parameter by name."""
+
+    log: dict[str, float]
+    gradients: dict[str, np.ndarray]
+
+
+def step(model: Any, data: dict, student: float = 1.0, distill: float = 1.0) -> Step:
+    """As ``train_step`` of the model or of its wrapper, without the optimizer.
+
+    Args:
+        model: the algorithm, or the algorithm in DDP.
+        data: raw images and annotations.
+        student: factor of the student's losses.
+        distill: factor of the distillation losses.
+    """
+    algorithm = getattr(model, 'module', model)
+    losses = model(**algorithm.data_preprocessor(data, True), mode='loss')
+    factors = dict(student=student, distill=distill)
+    total = torch.zeros(())
+    log = {}
+    for part, factor in factors.items():
+        own = {k: v for k, v in losses.items() if k.startswith(f'{part}.')}
+        loss, values = algorithm.parse_losses(own)
+        total = total + factor * loss
+        log.update({name: value.item() for name, value in values.items()})
+    model.zero_grad(set_to_none=True)
+    total.backward()
+    trained = {k: p for k, p in algorithm.named_parameters() if p.requires_grad}
+    missing = [name for name, parameter in trained.items() if parameter.grad is None]
+    assert not missing, f'without gradient: {missing}'
+    return Step(log, {k: p.grad.numpy().copy() for k, p in trained.items()})
+
+
+def shared_steps(
+    rank: int, case: Case, numbers: tuple[tuple[int, int], ...]
+) -> list[Step]:
+    """One step for each pair of numbers of boxes, in DDP as a Runner wraps it."""
+    model = MMDistributedDataParallel(case.build(), broadcast_buffers=False)
+    return [step(model, case.batch(boxes, image=rank)) for boxes in numbers]
