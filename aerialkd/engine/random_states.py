@@ -8,7 +8,6 @@ carries the state of its worker along, and resumed workers start from these stat
 from __future__ import annotations
 
 import random
-import signal
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -16,6 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, get_worker_info
+
+from aerialkd.engine.termination import outlive_termination
 
 State = dict[str, Any]
 _KEY = 'aerialkd_random_state'
@@ -110,9 +111,7 @@ class StartWorker:
 
     def __call__(self, worker: int) -> None:
         """Prepare a worker; called in it."""
-        # A pre-emption signals the whole group: without its workers the process could
-        # not end the step that it is in. They end with it.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        outlive_termination()
         if self.states:
             worker = (worker + self.turn) % len(self.states)
         if self.start is not None:

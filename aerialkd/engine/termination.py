@@ -42,3 +42,21 @@ class Termination:
             # Nobody reads the note any more: the training failed, or hangs.
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def outlive_termination() -> None:
+    """Let a loader's worker end when its process says so, not when all are signalled.
+
+    A pre-emption signals the whole group: without its workers the process could not
+    end the step that it is in. Where the sender cannot be told, nothing changes.
+    """
+    if hasattr(signal, 'sigwaitinfo'):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    while True:
+        info = signal.sigwaitinfo({signal.SIGTERM})
+        if info.si_pid == os.getppid():
+            os._exit(0)

@@ -18,6 +18,7 @@ from aerialkd.errors import CheckpointError
 from aerialkd.files import sha256_of
 from tests.engine.kills import FRACTIONS
 from tests.engine.toys import in_child, train_toy
+from tests.processes import run_python
 
 SLOW = pytest.mark.slow
 
@@ -164,6 +165,21 @@ def test_sigterm_while_validating(tmp_path):
     content = read_checkpoint(other / 'interrupted.pth')
     assert (content['meta']['epoch'], content['meta']['iter']) == (1, 4)
     assert not content['aerialkd_resume']['validated']
+
+
+def test_sigterm_to_the_whole_group(tmp_path):
+    """Workers go on until the step is done, and end with their process."""
+    terminate = dict(moment='after_train_iter', iteration=6, number=15)
+    hooks = [dict(type='KillAt', group=True, **terminate)]
+
+    # The interpreter ends as usual: it asks workers to end, and waits for them.
+    code = (
+        'import os; from pathlib import Path; import aerialkd; '
+        'from tests.engine.toys import train_toy; os.setsid(); '
+        f'train_toy(Path({str(tmp_path)!r}), workers=2, custom_hooks={hooks!r})'
+    )
+    assert run_python(code).returncode == 128 + signal.SIGTERM
+    assert names(tmp_path)[-1] == 'interrupted.pth'
 
 
 def test_sigterm_is_given_back():

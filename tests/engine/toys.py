@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -86,9 +87,11 @@ class KillAt(Hook):
     ``before_val``.
     """
 
-    def __init__(self, moment, iteration, number=signal.SIGKILL, rank=None):
+    def __init__(
+        self, moment, iteration, number=signal.SIGKILL, rank=None, group=False
+    ):
         self.moment, self.iteration = moment, iteration
-        self.number, self.rank = number, rank
+        self.number, self.rank, self.group = number, rank, group
 
     def before_val(self, runner):
         if self.moment == 'before_val' and runner.iter == self.iteration:
@@ -99,7 +102,10 @@ class KillAt(Hook):
             self._kill(runner)
 
     def _kill(self, runner):
-        if self.rank in (None, runner.rank):
+        if self.group:
+            os.killpg(0, self.number)
+            time.sleep(1)  # until it has reached the workers
+        elif self.rank in (None, runner.rank):
             os.kill(os.getpid(), self.number)
 
 
