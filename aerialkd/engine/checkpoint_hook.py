@@ -6,6 +6,7 @@ MMEngine's deletes the oldest checkpoint before it writes the new one, in place.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -184,6 +185,7 @@ class CheckpointHook(hooks.CheckpointHook):
             f'SIGTERM: the training is saved in {self._folder or self.out_dir}; '
             '--resume goes on from here.',
             logger='current',
+            level=logging.WARNING,
         )
         raise SystemExit(EXIT_STATUS)
 

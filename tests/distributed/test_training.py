@@ -136,7 +136,8 @@ DEMOS = dict(
 def test_two_processes_train_validate_and_save(layout, tmp_path):
     """Twelve images to train on in three steps, and an odd number to validate on."""
     images = make_data(layout, tmp_path / 'data', images=12, size=128, progress=False)
-    options = ['model.teacher_ckpt=None', 'train_cfg.max_epochs=1']
+    options = ['model.teacher_ckpt=None', 'model.teacher_check=False']
+    options += ['train_cfg.max_epochs=1']
     options += ['train_cfg.val_interval=1', 'train_dataloader.batch_size=2']
     options += ['default_hooks.logger.interval=1']
     options += ['model.architecture.test_cfg.score_thr=0.0']

@@ -36,8 +36,9 @@ def assert_equal(ours, theirs, where='state'):
         assert len(ours) == len(theirs), where
         for index, pair in enumerate(zip(ours, theirs, strict=True)):
             assert_equal(*pair, f'{where}[{index}]')
-    elif isinstance(ours, torch.Tensor):
-        assert torch.equal(ours, theirs), where
+    elif isinstance(ours, torch.Tensor | np.ndarray):
+        assert ours.shape == theirs.shape, where
+        assert (ours == theirs).all(), where
     else:
         assert ours == theirs, where
 
