@@ -116,7 +116,10 @@ class TryKills(Hook):
 
 
 def _what_is_left(folder: Path) -> list:
-    """Epoch that can be resumed, for each damage to last_checkpoint, and parts."""
+    """Epochs that can be resumed, for each damage to last_checkpoint, and best ones.
+
+    All files under their own names can be read.
+    """
     pointer, epochs = folder / 'last_checkpoint', []
     content = pointer.read_text() if pointer.is_file() else ''
     for damage in DAMAGES.values():
@@ -126,4 +129,5 @@ def _what_is_left(folder: Path) -> list:
         epochs.append(file and read_checkpoint(file)['meta']['epoch'])
     with open(pointer, 'w') as file:
         file.write(content)
-    return [epochs, sorted(p.name for p in folder.glob('.*.part'))]
+    files = {file.name: read_checkpoint(file) for file in folder.glob('[!.]*.pth')}
+    return [epochs, sorted(name for name in files if name.startswith('best_'))]

@@ -49,11 +49,13 @@ def test_killed_at_any_moment_something_is_left(tmp_path, kept, epoch):
         assert f'{share:.0%} of .{name}.part' in moments
     assert f'before epoch_{epoch + 1 - kept}.pth is removed' in moments
     placed = moments.index(f'after {name} took its place')
-    for number, (moment, epochs, _) in enumerate(tried):
+    for number, (moment, epochs, best) in enumerate(tried):
         # Nothing is lost: from the moment that the new one is there, it is found, also
         # where last_checkpoint is empty, garbage or points nowhere.
         expected = epoch + 1 if number >= placed else epoch
         assert epochs == [expected] * 4, moment
+        # The previous best one stays until the new one is there.
+        assert 'best_score_epoch_2.pth' in best or 'best_score_epoch_6.pth' in best
 
 
 def test_every_config_has_it():
