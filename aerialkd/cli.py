@@ -26,10 +26,22 @@ def one_line_errors(main: Callable[[], Any]) -> Callable[[], None]:
         try:
             main()
         except AerialKDError as error:
-            print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
+            print(f'error: {" ".join(_message(error).split())}', file=sys.stderr)
             sys.exit(2)
 
     return wrapped
+
+
+def _message(error: AerialKDError) -> str:
+    """The error's own message, also where it comes from another process.
+
+    There a DataLoader has put the traceback in front of it.
+    """
+    text = str(error)
+    if text.startswith('Caught ') and 'Original Traceback' in text:
+        kind = type(error)
+        text = text.rpartition(f'{kind.__module__}.{kind.__qualname__}: ')[2]
+    return text
 
 
 def add_runner_arguments(parser: argparse.ArgumentParser) -> None:

@@ -116,7 +116,10 @@ class HRSC2016Dataset(RotatedDataset):
         return [(images[s], annotations[s] if annotations else None) for s in wheres]
 
     def read_instances(
-        self, file: Path, image_size: tuple[int, int], problems: list[str] | None
+        self,
+        file: Path,
+        image_size: tuple[int, int],
+        problems: list[AnnotationError] | None,
     ) -> list[dict]:
         """Ships of the chosen classes."""
         ships = read_objects(file, image_size, self._names, problems)

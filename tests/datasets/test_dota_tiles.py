@@ -475,7 +475,7 @@ def spoil_line(file):
     ('file', 'damage', 'message'),
     [
         ('images/P1__40__0___0.png', delete, r'0___0\.png: not a readable image'),
-        ('images/P1__40__0___0.png', truncate, r'0___0\.png: not a readable image'),
+        ('images/P1__40__0___0.png', truncate, r'0___0\.png: truncated image'),
         ('images/P1__40__0___0.png', shrink, r'got 39x40 pixels, expected 40x40'),
         ('images/P1__40__0___0.png', copy_tile, r'too many: P1__40__7___7;'),
         ('labelTxt/P1__40__0___0.txt', delete, r'0___0\.txt: no readable text'),
