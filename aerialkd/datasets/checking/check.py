@@ -41,6 +41,8 @@ def check_dataset(
     chosen, version = _choose(layout, version)
     if not folders:
         raise ConfigError('folders: got none, expected at least one; name a folder.')
+    if workers is not None and workers < 1:
+        raise ConfigError(f'workers: got {workers}, expected at least 1.')
     # A folder and its parent may both be named.
     roots = [root for folder in folders for root in find_folders(chosen, Path(folder))]
     contents = [list_files(chosen, root) for root in dict.fromkeys(roots)]
