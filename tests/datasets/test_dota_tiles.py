@@ -264,6 +264,16 @@ def test_cut_objects_may_keep_their_corners(tmp_path):
     assert box.corners == (-6, 15, 14, 15, 14, 25, -6, 25)
 
 
+def test_a_tile_holds_what_two_objects_show_of_themselves_once(tmp_path):
+    """Both cover a tile in the middle: the same rectangle, which a reader would refuse."""
+    fields = [line(rectangle(50, 40, side, 70), 'harbor') for side in (74, 80)]
+    source = write_scenes(tmp_path / 'in', {'P1': fields})
+    counts = split_dota(source, tmp_path / 'tiles', kept_share=0.1, **SIZES)
+    assert counts.objects.total() == 2
+    assert len(read_boxes(tmp_path / 'tiles', 'P1__40__30___30', (40, 40))) == 1
+    assert verify_tiles(source, tmp_path / 'tiles', progress=False) == counts
+
+
 def test_small_parts_are_dropped_or_difficult(tmp_path):
     scene = {'a': [line(rectangle(30, 20, 20, 10), 'plane')]}
     source = write_scenes(tmp_path / 'in', scene, size=(70, 40))
