@@ -265,7 +265,7 @@ def test_cut_objects_may_keep_their_corners(tmp_path):
 
 
 def test_a_tile_holds_what_two_objects_show_of_themselves_once(tmp_path):
-    """Both cover a tile in the middle: the same rectangle, which a reader would refuse."""
+    """Both cover a tile in the middle: the same rectangle, which readers refuse."""
     fields = [line(rectangle(50, 40, side, 70), 'harbor') for side in (74, 80)]
     source = write_scenes(tmp_path / 'in', {'P1': fields})
     counts = split_dota(source, tmp_path / 'tiles', kept_share=0.1, **SIZES)
