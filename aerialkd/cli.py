@@ -29,7 +29,7 @@ def one_line_errors(main: Callable[[], Any]) -> Callable[[], None]:
             with trusting(False):  # what the flag switches on ends with the command
                 main()
         except AerialKDError as error:
-            print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
+            print(f'error: {" ".join(_message(error).split())}', file=sys.stderr)
             sys.exit(2)
 
     return wrapped
@@ -52,6 +52,18 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
         'run any code on this machine. Only for files whose makers you trust so far; '
         'each is named in a warning',
     )
+
+
+def _message(error: AerialKDError) -> str:
+    """The error's own message, also where it comes from another process.
+
+    There a DataLoader has put the traceback in front of it.
+    """
+    text = str(error)
+    if text.startswith('Caught ') and 'Original Traceback' in text:
+        kind = type(error)
+        text = text.rpartition(f'{kind.__module__}.{kind.__qualname__}: ')[2]
+    return text
 
 
 def add_runner_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class AerialKDError(Exception):
     """Base of every error that a user can cause and fix.
@@ -45,7 +47,27 @@ class CheckpointRefused(CheckpointError):
 
 
 class AnnotationError(AerialKDError, ValueError):
-    """A data set's annotation or image that cannot be used."""
+    """A data set's annotation or image that cannot be used.
+
+    Attributes:
+        kind: what is wrong in words that do not depend on the place, such as
+            ``'empty box'``, by which defects are counted.
+    """
+
+    def __init__(self, message: str = '', kind: str = 'other') -> None:
+        super().__init__(message)
+        self.kind = kind
+
+    @classmethod
+    def at(cls, place: str | Path, kind: str, detail: str) -> AnnotationError:
+        """The error of a defect, ``place: kind: detail``.
+
+        Args:
+            place: ``file``, ``file:line``, or that and a field.
+            kind: what is wrong, in a few words.
+            detail: 'got X, expected Y; how to fix.'
+        """
+        return cls(f'{place}: {kind}: {detail}', kind)
 
 
 class EnvironmentProblem(AerialKDError, ImportError):

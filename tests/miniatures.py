@@ -48,11 +48,12 @@ def hrsc_object(box: Sequence[float] = (30, 20, 20, 8, 0.5), **fields: object) -
 
 
 def hrsc_xml(objects: Sequence[str], size: tuple[int, int] = (64, 48)) -> str:
-    """An annotation file of HRSC2016."""
+    """An annotation file of HRSC2016, an object a line from line 5 on."""
+    lines = ''.join(f'{item}\n' for item in objects)
     return (
         f'<HRSC_Image>\n<Img_SizeWidth>{size[0]}</Img_SizeWidth>\n'
         f'<Img_SizeHeight>{size[1]}</Img_SizeHeight>\n'
-        f'<HRSC_Objects>{"".join(objects)}</HRSC_Objects>\n</HRSC_Image>\n'
+        f'<HRSC_Objects>\n{lines}</HRSC_Objects>\n</HRSC_Image>\n'
     )
 
 

@@ -31,20 +31,25 @@ def check_corners(
     points = list(zip(corners[::2], corners[1::2], strict=True))
     shown = ' '.join(f'{value:g}' for value in corners)
     if not all(abs(value) <= _FARTHEST for value in corners):
-        raise AnnotationError(
-            f'{where}: no coordinates of pixels: got {shown}, expected at most '
-            f'{_FARTHEST:g}; correct or delete it.'
+        raise AnnotationError.at(
+            where,
+            'no coordinates of pixels',
+            f'got {shown}, expected at most {_FARTHEST:g}; correct or delete it.',
         )
     triangles = (_doubled_area(*three) for three in itertools.combinations(points, 3))
     if max(triangles) / 2 < _SMALLEST:
-        raise AnnotationError(
-            f'{where}: zero area: got {shown}, expected corners that do not lie on one '
-            'line; correct or delete it.'
+        raise AnnotationError.at(
+            where,
+            'zero area',
+            f'got {shown}, expected corners that do not lie on one line; correct or '
+            'delete it.',
         )
     if not _overlaps(points, image_size):
-        raise AnnotationError(
-            f'{where}: box outside the image: got {shown}, expected a part of it in '
-            f'{image_size[0]}x{image_size[1]} pixels; correct or delete it.'
+        raise AnnotationError.at(
+            where,
+            'box outside the image',
+            f'got {shown}, expected a part of it in {image_size[0]}x{image_size[1]} '
+            'pixels; correct or delete it.',
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from aerialkd.datasets.dota_format import CLASSES, read_annotations
 from aerialkd.datasets.rotated import RotatedDataset
-from aerialkd.errors import ConfigError
+from aerialkd.errors import AnnotationError, ConfigError
 from aerialkd.registry import DATASETS
 
 PALETTE = (
@@ -88,7 +88,10 @@ class DOTADataset(RotatedDataset):
         return {'classes': classes, 'palette': list(PALETTE[: len(classes)])}
 
     def read_instances(
-        self, file: Path, image_size: tuple[int, int], problems: list[str] | None
+        self,
+        file: Path,
+        image_size: tuple[int, int],
+        problems: list[AnnotationError] | None,
     ) -> list[dict]:
         """Objects of the chosen classes."""
         classes = CLASSES[self.version]

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from aerialkd.datasets.corner_checks import check_corners
-from aerialkd.datasets.text_fields import finite_number, parse_each, read_lines
+from aerialkd.datasets.text_fields import finite_number, numbered_lines, parse_each
 from aerialkd.errors import AnnotationError
 
 _CLASSES_1_0 = (
@@ -64,6 +64,12 @@ class DotaBox:
     name: str
     difficult: int
 
+    @property
+    def identity(self) -> Hashable:
+        """What two boxes that are the same object have in common."""
+        points = zip(self.corners[::2], self.corners[1::2], strict=True)
+        return self.name, tuple(sorted(points))
+
 
 def parse_line(
     text: str, where: str, image_size: tuple[int, int], classes: Sequence[str]
@@ -81,21 +87,25 @@ def parse_line(
     """
     fields = text.split()
     if len(fields) != len(FIELDS):
-        raise AnnotationError(
-            f'{where}: wrong number of fields: got {len(fields)}, expected '
-            f'{len(FIELDS)} ({" ".join(FIELDS)}); correct or delete the line.'
+        raise AnnotationError.at(
+            where,
+            'wrong number of fields',
+            f'got {len(fields)}, expected {len(FIELDS)} ({" ".join(FIELDS)}); correct '
+            'or delete the line.',
         )
     corners = tuple(
-        finite_number(field, f'{where}: {name} is')
+        finite_number(field, f'{where}: {name}')
         for field, name in zip(fields, COORDINATES, strict=False)
     )
     name, difficult = fields[len(COORDINATES) :]
     if name not in classes:
-        raise AnnotationError(_unknown_class(name, where, classes))
+        raise AnnotationError.at(where, 'unknown class', _expected(name, classes))
     if difficult not in DIFFICULTIES:
-        raise AnnotationError(
-            f'{where}: unknown difficult: got {difficult[:40]!r}, expected 0, 1 (hard '
-            'to see) or 2 (cut by a tile); correct the line.'
+        raise AnnotationError.at(
+            where,
+            'unknown difficult',
+            f'got {difficult[:40]!r}, expected 0, 1 (hard to see) or 2 (cut by a '
+            'tile); correct the line.',
         )
     check_corners(corners, where, image_size)
     return DotaBox(corners, name, int(difficult))
@@ -105,7 +115,7 @@ def read_annotations(
     file: Path,
     image_size: tuple[int, int],
     classes: Sequence[str],
-    problems: list[str] | None = None,
+    problems: list[AnnotationError] | None = None,
 ) -> list[DotaBox]:
     """Read an annotation file; an empty one is an image without objects.
 
@@ -113,16 +123,19 @@ def read_annotations(
         file: the text file, with header lines or without.
         image_size: (width, height) of the image in pixels.
         classes: all that the data set's version has.
-        problems: receives the messages of bad lines, which are then left out; without
-            it the first bad line is an error.
+        problems: receives the errors of bad lines, which are then left out; without
+            it the first bad line is an error. An object that is there twice counts as
+            one, in whatever order its corners come.
 
     Raises:
         AnnotationError: if a line is bad, or the file is no text.
     """
-    lines = itertools.dropwhile(lambda pair: _HEADER.match(pair[1]), read_lines(file))
+    lines = numbered_lines(file)
     return parse_each(
+        file,
+        itertools.dropwhile(lambda pair: _HEADER.match(pair[1]), lines),
         lambda line, where: parse_line(line, where, image_size, classes),
-        lines,
+        lambda box: box.identity,
         problems,
     )
 
@@ -139,12 +152,9 @@ def format_line(box: DotaBox) -> str:
     return f'{" ".join(texts)} {box.name} {box.difficult}\n'
 
 
-def _unknown_class(name: str, where: str, classes: Sequence[str]) -> str:
+def _expected(name: str, classes: Sequence[str]) -> str:
     versions = [version for version, names in CLASSES.items() if name in names]
     repair = 'correct or delete the line'
     if versions:
         repair = f'DOTA has it since version {versions[0]}: set version={versions[0]!r}'
-    return (
-        f'{where}: unknown class: got {name[:40]!r}, expected one of '
-        f'{", ".join(classes)}; {repair}.'
-    )
+    return f'got {name[:40]!r}, expected one of {", ".join(classes)}; {repair}.'

@@ -9,18 +9,23 @@ from typing import Any
 from mmrotate.datasets import HRSCDataset
 
 from aerialkd.datasets.hrsc2016_format import read_objects
+from aerialkd.datasets.image_lists import read_image_list
 from aerialkd.datasets.rotated import RotatedDataset
-from aerialkd.datasets.text_fields import read_lines
 from aerialkd.errors import AnnotationError, ConfigError
 from aerialkd.registry import DATASETS
 
-# Two numbers have no name, but are ships all the same.
-_NUMBERS = tuple(f'{number:02}' for number in range(1, 34))
-_NAMES = dict(
+_TYPES = dict(
     zip(
-        HRSCDataset.METAINFO['classes_id'], HRSCDataset.METAINFO['classes'], strict=True
+        (f'1000000{number}' for number in HRSCDataset.METAINFO['classes_id']),
+        HRSCDataset.METAINFO['classes'],
+        strict=True,
     )
 )
+# Two numbers have no name, but are ships all the same.
+SHIP_NAMES = {
+    number: _TYPES.get(number, f'type {number}')
+    for number in map(str, range(100000001, 100000034))
+}
 
 
 @DATASETS.register_module()
@@ -70,8 +75,7 @@ class HRSC2016Dataset(RotatedDataset):
         **kwargs: Any,
     ) -> None:
         self.classwise = classwise
-        names = _NAMES if classwise else dict.fromkeys(_NUMBERS, 'ship')
-        self._names = {f'1000000{number}': name for number, name in names.items()}
+        self._names = _TYPES if classwise else dict.fromkeys(SHIP_NAMES, 'ship')
         super().__init__(ann_file, *args, **kwargs)
 
     @classmethod
@@ -98,25 +102,17 @@ class HRSC2016Dataset(RotatedDataset):
                 'ann_file or data_root.'
             )
         images, annotations = self.find_files()
-        wheres: dict[str, str] = {}
-        for where, line in read_lines(file):
-            stem = line.strip()
-            if stem in wheres:
-                raise AnnotationError(
-                    f'{where}: listed twice: got {stem} here and at {wheres[stem]}, '
-                    'expected every image once; delete a line.'
-                )
-            wheres[stem] = where
-            self._check_listed(stem, where, images, annotations)
-        if not wheres:
-            raise AnnotationError(
-                f'{file}: empty list: got no line, expected a name of an image a line; '
-                'restore it.'
-            )
-        return [(images[s], annotations[s] if annotations else None) for s in wheres]
+        needed = {'image': (self.data_prefix['img_path'], images)}
+        if annotations is not None:
+            needed['annotation file'] = (self.data_prefix['ann_path'], annotations)
+        stems = read_image_list(file, needed)
+        return [(images[s], annotations[s] if annotations else None) for s in stems]
 
     def read_instances(
-        self, file: Path, image_size: tuple[int, int], problems: list[str] | None
+        self,
+        file: Path,
+        image_size: tuple[int, int],
+        problems: list[AnnotationError] | None,
     ) -> list[dict]:
         """Ships of the chosen classes."""
         ships = read_objects(file, image_size, self._names, problems)
@@ -126,20 +122,3 @@ class HRSC2016Dataset(RotatedDataset):
                 for ship in ships
             ]
         )
-
-    def _check_listed(
-        self,
-        stem: str,
-        where: str,
-        images: Mapping[str, Path],
-        annotations: Mapping[str, Path] | None,
-    ) -> None:
-        for what, key, files in (
-            ('image', 'img_path', images),
-            ('annotation file', 'ann_path', annotations),
-        ):
-            if files is not None and stem not in files:
-                raise AnnotationError(
-                    f'{where}: {what} is missing: got none for {stem[:40]!r}, expected '
-                    f'one in {self.data_prefix[key]}; add it or delete the line.'
-                )

@@ -12,10 +12,10 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
 
 from aerialkd.datasets.corner_checks import check_corners
-from aerialkd.datasets.text_fields import finite_number, parse_each, read_text
+from aerialkd.datasets.text_fields import parse_each
+from aerialkd.datasets.xml_trees import Element, read_xml
 from aerialkd.errors import AnnotationError
 
 ROOT = 'HRSC_Image'
@@ -64,7 +64,7 @@ def read_objects(
     file: Path,
     image_size: tuple[int, int],
     class_ids: Collection[str],
-    problems: list[str] | None = None,
+    problems: list[AnnotationError] | None = None,
 ) -> list[HrscObject]:
     """Read an annotation file; one without objects is an image without objects.
 
@@ -72,118 +72,70 @@ def read_objects(
         file: the XML file.
         image_size: (width, height) of the image in pixels.
         class_ids: what ``Class_ID`` may be.
-        problems: receives the messages of bad objects, which are then left out;
-            without it the first bad object is an error.
+        problems: receives the errors of bad objects, which are then left out;
+            without it the first bad object is an error. An object that is there twice
+            counts as one.
 
     Raises:
-        AnnotationError: names file and element: if an object is bad, and always if the
-            file is not well-formed, has a DOCTYPE, another root or another image size.
+        AnnotationError: names file, line and element: if an object is bad, and always
+            if the file is not well-formed, has a DOCTYPE, another root or another
+            image size.
     """
-    root = _parse(file)
+    root = read_xml(file, ROOT)
     for tag, pixels in zip(
         ('Img_SizeWidth', 'Img_SizeHeight'), image_size, strict=True
     ):
-        stated = _number(root, tag, f'{file}: ')
+        stated = root.number_of(tag)
         if stated != pixels:
-            raise AnnotationError(
-                f'{file}: {tag}: got {stated:g}, expected the {pixels} pixels of the '
-                'image; restore the image or the file that belongs to it.'
+            raise AnnotationError.at(
+                root.child(tag).where,
+                'size of another image',
+                f'got {stated:g}, expected the {pixels} pixels of the image; restore '
+                'the image or the file that belongs to it.',
             )
-    _child(root, OBJECTS, f'{file}: ')
-    elements = root.findall(f'{OBJECTS}/{OBJECT}')
+    elements = root.child(OBJECTS).elements(OBJECT)
     return parse_each(
-        lambda element, where: _object(element, where, image_size, class_ids),
-        [(f'{file}: {OBJECTS}/{OBJECT}[{i}]', e) for i, e in enumerate(elements, 1)],
+        file,
+        [(element.line, element) for element in elements],
+        lambda element, _: _object(element, image_size, class_ids),
+        lambda ship: (ship.class_id, ship.cx, ship.cy, ship.w, ship.h, ship.angle),
         problems,
     )
 
 
-def _parse(file: Path) -> ElementTree.Element:
-    text = read_text(file)
-    start = text.find('<!DOCTYPE')
-    if start >= 0:
-        # It could define entities that unfold to gigabytes or name other files.
-        raise AnnotationError(
-            f'{file}: has a DOCTYPE: got {text[start : start + 40]!r}, expected none, '
-            'as HRSC2016 needs none and it may do harm; restore the file.'
-        )
-    try:
-        root = ElementTree.fromstring(text)  # noqa: S314 - no DOCTYPE, no entities
-    except ElementTree.ParseError as error:
-        line, column = error.position
-        raise AnnotationError(
-            f'{file}:{line}: no well-formed XML: got {error.msg.split(":")[0]} at '
-            f'column {column + 1}, expected an {ROOT} element; restore the file.'
-        ) from error
-    if root.tag != ROOT:
-        raise AnnotationError(
-            f'{file}: {root.tag}: wrong root: got {root.tag!r}, expected {ROOT!r}; '
-            'restore the file.'
-        )
-    return root
-
-
 def _object(
-    element: ElementTree.Element,
-    where: str,
-    image_size: tuple[int, int],
-    class_ids: Collection[str],
+    element: Element, image_size: tuple[int, int], class_ids: Collection[str]
 ) -> HrscObject:
-    prefix = f'{where}/'
-    class_id = _text(element, 'Class_ID', prefix)
+    class_id = element.word('Class_ID')
     if class_id not in class_ids:
-        raise AnnotationError(
-            f'{prefix}Class_ID: unknown class: got {class_id[:40]!r}, expected one '
-            f'of {len(class_ids)} from {min(class_ids)} to {max(class_ids)}; correct '
-            'or delete the object.'
+        raise AnnotationError.at(
+            element.child('Class_ID').where,
+            'unknown class',
+            f'got {class_id[:40]!r}, expected one of {len(class_ids)} from '
+            f'{min(class_ids)} to {max(class_ids)}; correct or delete the object.',
         )
-    flags = [_flag(element, tag, prefix) for tag in ('truncated', 'difficult')]
-    cx, cy = (_number(element, f'mbox_{name}', prefix) for name in ('cx', 'cy'))
-    w, h = (_side(element, f'mbox_{name}', prefix) for name in ('w', 'h'))
-    angle = _number(element, 'mbox_ang', prefix)
+    flags = [element.flag(tag) for tag in ('truncated', 'difficult')]
+    cx, cy = (element.number_of(f'mbox_{name}') for name in ('cx', 'cy'))
+    w, h = (_side(element, f'mbox_{name}') for name in ('w', 'h'))
+    angle = element.number_of('mbox_ang')
     if abs(angle) > 2 * math.pi:
-        raise AnnotationError(
-            f'{prefix}mbox_ang: no angle in radians: got {angle:g}, expected at most '
-            'one turn; convert degrees, or correct or delete the object.'
+        raise AnnotationError.at(
+            element.child('mbox_ang').where,
+            'no angle in radians',
+            f'got {angle:g}, expected at most one turn; convert degrees, or correct or '
+            'delete the object.',
         )
     ship = HrscObject(class_id, cx, cy, w, h, angle, *flags)
-    check_corners(ship.corners, where, image_size)
+    check_corners(ship.corners, element.where, image_size)
     return ship
 
 
-def _child(parent: ElementTree.Element, tag: str, prefix: str) -> ElementTree.Element:
-    found = parent.find(tag)
-    if found is None:
-        raise AnnotationError(
-            f'{prefix}{tag}: missing element: got none in {parent.tag}, expected one; '
-            'add it, or restore the file.'
-        )
-    return found
-
-
-def _text(parent: ElementTree.Element, tag: str, prefix: str) -> str:
-    return (_child(parent, tag, prefix).text or '').strip()
-
-
-def _number(parent: ElementTree.Element, tag: str, prefix: str) -> float:
-    repair = 'correct or delete the object' if parent.tag == OBJECT else 'correct it'
-    return finite_number(_text(parent, tag, prefix), f'{prefix}{tag}:', repair)
-
-
-def _side(parent: ElementTree.Element, tag: str, prefix: str) -> float:
-    value = _number(parent, tag, prefix)
+def _side(element: Element, tag: str) -> float:
+    value = element.number_of(tag)
     if value <= 0:
-        raise AnnotationError(
-            f'{prefix}{tag}: empty box: got {value:g}, expected more than 0; correct '
-            'or delete the object.'
+        raise AnnotationError.at(
+            element.child(tag).where,
+            'empty box',
+            f'got {value:g}, expected more than 0; correct or delete the object.',
         )
     return value
-
-
-def _flag(parent: ElementTree.Element, tag: str, prefix: str) -> int:
-    text = _text(parent, tag, prefix)
-    if text not in ('0', '1'):
-        raise AnnotationError(
-            f'{prefix}{tag}: no flag: got {text[:40]!r}, expected 0 or 1; correct it.'
-        )
-    return int(text)

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+import mmcv
+from PIL import Image, ImageOps
+from PIL.ImageFile import ImageFile
 
+from aerialkd.datasets.image_ends import check_end
 from aerialkd.errors import AnnotationError, ConfigError
 
 IMAGE_SUFFIXES = frozenset({'.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'})
 _EXIF_ORIENTATION = 0x0112
 _EXIF_QUARTER_TURNS = frozenset({5, 6, 7, 8})
+_opening = threading.Lock()
 
 
-def find_files(folder: str | Path, suffixes: frozenset[str]) -> dict[str, Path]:
+def find_files(
+    folder: str | Path,
+    suffixes: frozenset[str],
+    problems: list[AnnotationError] | None = None,
+) -> dict[str, Path]:
     """Files of a folder by stem, in the order of their names.
 
     Args:
         folder: looked at without its sub-folders.
         suffixes: with the dot, in lower case; files in any case are found.
+        problems: receives the errors of files that are left out.
 
     Raises:
         ConfigError: if the folder does not exist.
-        AnnotationError: if two files have the same stem.
+        AnnotationError: without ``problems``, if two files have the same stem.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -37,24 +47,37 @@ def find_files(folder: str | Path, suffixes: frozenset[str]) -> dict[str, Path]:
         if path.suffix.lower() not in suffixes or path.name.startswith('.'):
             continue
         if path.stem in files:
-            raise AnnotationError(
-                f'{path}: second file of that name: got {files[path.stem].name} and '
-                f'{path.name}, expected one; remove or rename one of them.'
+            error = AnnotationError.at(
+                path,
+                'second file of that name',
+                f'got {files[path.stem].name} and {path.name}, expected one; remove or '
+                'rename one of them.',
             )
+            if problems is None:
+                raise error
+            problems.append(error)
+            continue
         files[path.stem] = path
     return files
 
 
-def read_image_size(path: str | Path) -> tuple[int, int]:
+def read_image_size(path: str | Path, complete: bool = True) -> tuple[int, int]:
     """Width and height in pixels, as the decoded image will have them.
 
-    Only the header is read. A quarter turn in a JPEG's EXIF orientation counts,
-    because OpenCV, hence mmcv, applies it on decoding.
+    Only the header and the end are read. A quarter turn in a JPEG's EXIF orientation
+    counts, because OpenCV, hence mmcv, applies it on decoding.
+
+    Args:
+        path: the image file.
+        complete: whether the end of the file must be there: OpenCV decodes half a JPEG
+            to an image that is half grey, without a word.
 
     Raises:
         AnnotationError: if the file is not a readable image.
     """
     with open_image(path) as image:
+        if complete:
+            check_end(image, Path(path))
         width, height = image.size
         turned = _orientation(image) in _EXIF_QUARTER_TURNS
     return (height, width) if turned else (width, height)
@@ -70,36 +93,66 @@ def read_image(path: str | Path) -> Image.Image:
     """
     with open_image(path) as image:
         if image.mode.startswith(('I', 'F')):
-            raise AnnotationError(
-                f'{path}: more than 8 bits a channel: got mode {image.mode}, expected '
-                'grey or RGB of 8 bits; convert it.'
+            raise AnnotationError.at(
+                path,
+                'more than 8 bits a channel',
+                f'got mode {image.mode}, expected grey or RGB of 8 bits; convert it.',
             )
+        check_end(image, Path(path))
         image.load()
         turned = _orientation(image) not in (None, 1)
         return ImageOps.exif_transpose(image) if turned else image
 
 
+def check_image(path: str | Path) -> None:
+    """Decode an image to see whether that works, with Pillow and as mmcv does.
+
+    Raises:
+        AnnotationError: if the file is not a complete image, or one that mmcv cannot
+            decode.
+    """
+    with open_image(path) as image:
+        check_end(image, Path(path))
+        image.load()
+        if mmcv.imfrombytes(Path(path).read_bytes(), flag='color') is None:
+            raise AnnotationError.at(
+                path,
+                'not a readable image',
+                f'got a {image.format} file that OpenCV cannot decode, expected one '
+                'that it can; convert it, for example to PNG.',
+            )
+
+
 @contextlib.contextmanager
-def open_image(path: str | Path) -> Iterator[Image.Image]:
+def open_image(path: str | Path) -> Iterator[ImageFile]:
     """An image of any size; nothing but its header is read before it is asked for.
 
     Raises:
         AnnotationError: if the file is not a readable image, also within the block.
     """
-    # Pillow takes an aerial scene of 20000x20000 pixels for an attack.
-    most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
-        with Image.open(path) as image:
+        with _open(path) as image:
             yield image
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        if isinstance(error, AnnotationError):
-            raise
-        raise AnnotationError(
-            f'{path}: not a readable image: got {error}, expected a complete image '
-            'file; replace it, or remove it together with its annotation.'
+    except AnnotationError:
+        raise
+    # A damaged file makes Pillow's parsers run into almost any exception.
+    except Exception as error:
+        raise AnnotationError.at(
+            path,
+            'not a readable image',
+            f'got {error}, expected a complete image file; replace it, or remove it '
+            'together with its annotation.',
         ) from error
-    finally:
-        Image.MAX_IMAGE_PIXELS = most
+
+
+def _open(path: str | Path) -> ImageFile:
+    # Pillow takes an aerial scene of 20000x20000 pixels for an attack.
+    with _opening:
+        most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = most
 
 
 def _orientation(image: Image.Image) -> int | None:

@@ -10,7 +10,12 @@ from typing import Any
 from mmdet.datasets import BaseDetDataset
 from mmengine.logging import print_log
 
-from aerialkd.datasets.images import IMAGE_SUFFIXES, find_files, read_image_size
+from aerialkd.datasets.images import (
+    IMAGE_SUFFIXES,
+    check_image,
+    find_files,
+    read_image_size,
+)
 from aerialkd.errors import AnnotationError, ConfigError
 
 
@@ -27,8 +32,10 @@ class NativeDataset(BaseDetDataset):
         data_root: where ``data_prefix`` begins.
         data_prefix: folders of images and annotations, ``img_path`` and ``ann_path``;
             with ``test_mode`` the second may be absent.
-        bad_annotations: ``'error'`` stops at the first bad one, ``'skip'`` leaves bad
-            ones out, counts them in ``num_bad_annotations`` and logs the first.
+        bad_annotations: ``'error'`` stops at the first bad annotation, object that is
+            there twice or unreadable image. ``'skip'`` leaves those out, counts them in
+            ``num_bad_annotations`` and ``num_bad_images``, and logs the first. An
+            annotation file of which nothing can be read is always an error.
         kwargs: as for ``mmdet.BaseDetDataset``. ``filter_cfg``, in training, may have
             ``filter_empty_gt`` and ``min_size`` (pixels).
 
@@ -54,7 +61,7 @@ class NativeDataset(BaseDetDataset):
         self._check_options(prefix, bad_annotations, kwargs)
         self.check_ann_file(ann_file)
         self.bad_annotations = bad_annotations
-        self.num_bad_annotations = 0
+        self.num_bad_annotations = self.num_bad_images = 0
         super().__init__(
             ann_file,
             metainfo=_choose_classes(self.known_metainfo(vars(self)), metainfo or {}),
@@ -82,24 +89,35 @@ class NativeDataset(BaseDetDataset):
             )
 
     def read_instances(
-        self, file: Path, image_size: tuple[int, int], problems: list[str] | None
+        self,
+        file: Path,
+        image_size: tuple[int, int],
+        problems: list[AnnotationError] | None,
     ) -> list[dict]:
         """Instances of an image as mmdet expects them.
 
         Args:
             file: its annotations.
             image_size: (width, height) of the image in pixels.
-            problems: receives the messages of bad annotations, which are then left
+            problems: receives the errors of bad annotations, which are then left
                 out; without it the first one is an error.
         """
         raise NotImplementedError
 
     def load_data_list(self) -> list[dict]:
         """Read every image's size and annotations."""
-        problems: list[str] | None = [] if self.bad_annotations == 'skip' else None
+        skip = self.bad_annotations == 'skip'
+        problems: list[AnnotationError] | None = [] if skip else None
+        bad_images: list[AnnotationError] = []
         data_list = []
         for image, file in self.find_pairs():
-            size = read_image_size(image)
+            try:
+                size = read_image_size(image)
+            except AnnotationError as error:
+                if not skip:
+                    raise
+                bad_images.append(error.with_traceback(None))
+                continue
             data_list.append(
                 {
                     'img_id': image.stem,
@@ -112,7 +130,7 @@ class NativeDataset(BaseDetDataset):
                     else [],
                 }
             )
-        self._report(problems or [])
+        self._report(problems or [], bad_images)
         return data_list
 
     def find_pairs(self) -> list[tuple[Path, Path | None]]:
@@ -130,6 +148,26 @@ class NativeDataset(BaseDetDataset):
             return images, None
         suffixes = frozenset({self.ANN_SUFFIX})
         return images, find_files(self.data_prefix['ann_path'], suffixes)
+
+    def prepare_data(self, idx: int) -> Any:
+        """An image's data as the pipeline makes them; None where a transform refuses.
+
+        mmengine puts another image, drawn by lot, in the place of None. That is meant
+        for crops without an object and must not hide an image that cannot be read.
+
+        Raises:
+            AnnotationError: if the image cannot be read.
+        """
+        try:
+            data = super().prepare_data(idx)
+        except AnnotationError:
+            raise
+        except Exception:
+            check_image(self.get_data_info(idx)['img_path'])
+            raise
+        if data is None:
+            check_image(self.get_data_info(idx)['img_path'])
+        return data
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """Labels of an image's objects; ignored ones are none."""
@@ -169,15 +207,22 @@ class NativeDataset(BaseDetDataset):
             'an empty file).'
         )
 
-    def _report(self, problems: list[str]) -> None:
+    def _report(
+        self, problems: list[AnnotationError], bad_images: list[AnnotationError]
+    ) -> None:
         self.num_bad_annotations = len(problems)
-        if problems:
-            print_log(
-                f'{len(problems)} bad annotations of {self.data_prefix["ann_path"]} '
-                f'were left out, first: {" ".join(problems[:3])}',
-                logger='current',
-                level=logging.WARNING,
-            )
+        self.num_bad_images = len(bad_images)
+        for what, key, errors in (
+            ('annotations', 'ann_path', problems),
+            ('images', 'img_path', bad_images),
+        ):
+            if errors:
+                print_log(
+                    f'{len(errors)} bad {what} of {self.data_prefix[key]} were left '
+                    f'out, first: {" ".join(map(str, errors[:3]))}',
+                    logger='current',
+                    level=logging.WARNING,
+                )
 
     def _check_options(
         self, prefix: Mapping[str, str], bad_annotations: str, kwargs: Mapping[str, Any]

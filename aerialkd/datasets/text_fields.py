@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,8 +26,10 @@ def read_text(file: Path) -> str:
         # A byte order mark, as Windows editors write it, is no part of the first field.
         return file.read_text(encoding='utf-8-sig')
     except (OSError, UnicodeDecodeError) as error:
-        raise AnnotationError(
-            f'{file}: no readable text file: got {error}, expected UTF-8; restore it.'
+        raise AnnotationError.at(
+            file,
+            'no readable text file',
+            f'got {error}, expected UTF-8; restore it.',
         ) from error
 
 
@@ -37,46 +39,77 @@ def read_lines(file: Path) -> Iterator[tuple[str, str]]:
     Raises:
         AnnotationError: if the file is no text.
     """
+    for number, line in numbered_lines(file):
+        yield f'{file}:{number}', line
+
+
+def numbered_lines(file: Path) -> Iterator[tuple[int, str]]:
+    """Lines of a text file that are not blank, with their numbers from 1.
+
+    Raises:
+        AnnotationError: if the file is no text.
+    """
     # Not splitlines(): it also ends lines at form feeds, which no editor counts.
     for number, line in enumerate(read_text(file).split('\n'), start=1):
         if line.strip():
-            yield f'{file}:{number}', line
+            yield number, line
 
 
 def parse_each(
+    file: Path,
+    items: Iterable[tuple[int, Raw]],
     parse: Callable[[Raw, str], Parsed],
-    items: Iterable[tuple[str, Raw]],
-    problems: list[str] | None,
+    identity: Callable[[Parsed], Hashable],
+    problems: list[AnnotationError] | None,
 ) -> list[Parsed]:
-    """Parse the annotations of a file.
+    """Parse the annotations of a file, each object once.
 
     Args:
-        parse: takes an annotation and its place.
-        items: places and annotations.
-        problems: receives the messages of bad ones, which are then left out.
+        file: where they come from.
+        items: annotations and the numbers of their lines.
+        parse: takes an annotation and its ``file:line``.
+        identity: what objects have in common of which one is enough: class and box.
+        problems: receives the errors of bad ones, which are then left out; of an
+            object that is there again the first stays.
 
     Raises:
         AnnotationError: without ``problems``, at the first bad one.
     """
     parsed = []
-    for where, raw in items:
+    lines: dict[Hashable, int] = {}
+    for line, raw in items:
         try:
-            parsed.append(parse(raw, where))
+            item = parse(raw, f'{file}:{line}')
+            _refuse_again(identity(item), file, line, lines)
+            parsed.append(item)
         except AnnotationError as error:
             if problems is None:
                 raise
-            problems.append(str(error))
+            problems.append(error.with_traceback(None))
     return parsed
 
 
+def _refuse_again(
+    item: Hashable, file: Path, line: int, lines: dict[Hashable, int]
+) -> None:
+    if item in lines:
+        raise AnnotationError.at(
+            f'{file}:{line}',
+            'duplicate',
+            f'got the object of line {lines[item]} again, same class and box, expected '
+            'it once; delete one of them.',
+        )
+    lines[item] = line
+
+
 def finite_number(
-    field: str, what: str, repair: str = 'correct or delete the line'
+    field: str, place: str, repair: str = 'correct or delete the line'
 ) -> float:
     """The number that a field of an annotation holds.
 
     Args:
         field: decimal digits, with white space around them or without.
-        what: what the message says before 'no finite number': place and field.
+        place: ``file:line: field``, for the message.
         repair: the message's last words.
 
     Raises:
@@ -85,8 +118,9 @@ def finite_number(
     text = field.strip()
     value = float(text) if _NUMBER.fullmatch(text) else math.nan
     if not math.isfinite(value):
-        raise AnnotationError(
-            f'{what} no finite number: got {text[:40]!r}, expected decimal digits; '
-            f'{repair}.'
+        raise AnnotationError.at(
+            place,
+            'no finite number',
+            f'got {text[:40]!r}, expected decimal digits; {repair}.',
         )
     return value

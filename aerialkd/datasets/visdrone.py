@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aerialkd.datasets.native import NativeDataset
 from aerialkd.datasets.visdrone_format import CLASSES, VisDroneBox, read_annotations
+from aerialkd.errors import AnnotationError
 from aerialkd.registry import DATASETS
 
 PALETTE = (
@@ -46,9 +47,9 @@ class VisDroneDataset(NativeDataset):
         data_prefix: folders of images and annotations, ``img_path`` and ``ann_path``,
             relative to ``data_root``. With ``test_mode``, ``ann_path`` may be absent:
             images without annotations (test-challenge).
-        bad_annotations: ``'error'`` stops at the first bad line, naming file and line;
-            ``'skip'`` leaves bad lines out, counts them in ``num_bad_annotations``
-            and logs the first ones.
+        bad_annotations: ``'error'`` stops at the first bad line, naming file and line,
+            or unreadable image; ``'skip'`` leaves them out, counts them in
+            ``num_bad_annotations`` and ``num_bad_images`` and logs the first ones.
         kwargs: as for ``mmdet.BaseDetDataset``. ``metainfo=dict(classes=(...))``
             selects classes, labels follow the order given. ``filter_cfg``, in
             training, may have ``filter_empty_gt`` and ``min_size`` (pixels).
@@ -74,7 +75,10 @@ class VisDroneDataset(NativeDataset):
         return data_list
 
     def read_instances(
-        self, file: Path, image_size: tuple[int, int], problems: list[str] | None
+        self,
+        file: Path,
+        image_size: tuple[int, int],
+        problems: list[AnnotationError] | None,
     ) -> list[dict]:
         """Objects of the chosen classes, and ignored regions."""
         labels = {c: i for i, c in enumerate(self.metainfo['category_ids'])}

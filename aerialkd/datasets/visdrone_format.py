@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from aerialkd.datasets.text_fields import finite_number, parse_each, read_lines
+from aerialkd.datasets.text_fields import finite_number, numbered_lines, parse_each
 from aerialkd.errors import AnnotationError
 
 CLASSES = (
@@ -71,12 +71,14 @@ def parse_line(text: str, where: str, image_size: tuple[int, int]) -> VisDroneBo
     """
     fields = text.strip().removesuffix(',').split(',')
     if len(fields) != len(FIELDS):
-        raise AnnotationError(
-            f'{where}: wrong number of fields: got {len(fields)}, expected '
-            f'{len(FIELDS)} ({",".join(FIELDS)}); correct or delete the line.'
+        raise AnnotationError.at(
+            where,
+            'wrong number of fields',
+            f'got {len(fields)}, expected {len(FIELDS)} ({",".join(FIELDS)}); correct '
+            'or delete the line.',
         )
     x, y, width, height, *rest = (
-        finite_number(field, f'{where}: {name} is')
+        finite_number(field, f'{where}: {name}')
         for field, name in zip(fields, FIELDS, strict=True)
     )
     score, category, truncation, occlusion = (
@@ -84,57 +86,70 @@ def parse_line(text: str, where: str, image_size: tuple[int, int]) -> VisDroneBo
         for value, name in zip(rest, FIELDS[4:], strict=True)
     )
     if not IGNORED_REGION <= category <= OTHERS:
-        raise AnnotationError(
-            f'{where}: unknown class: got {category}, expected {IGNORED_REGION} to '
-            f'{OTHERS}; correct or delete the line.'
+        raise AnnotationError.at(
+            where,
+            'unknown class',
+            f'got {category}, expected {IGNORED_REGION} to {OTHERS}; correct or delete '
+            'the line.',
         )
     if score not in (0, 1):
-        raise AnnotationError(
-            f'{where}: unknown score: got {score}, expected 0 (not evaluated) or 1; '
-            'correct the line.'
+        raise AnnotationError.at(
+            where,
+            'unknown score',
+            f'got {score}, expected 0 (not evaluated) or 1; correct the line.',
         )
     if width <= 0 or height <= 0:
-        raise AnnotationError(
-            f'{where}: empty box: got width {width:g}, height {height:g}, expected '
-            'both above 0; correct or delete the line.'
+        raise AnnotationError.at(
+            where,
+            'empty box',
+            f'got width {width:g}, height {height:g}, expected both above 0; correct '
+            'or delete the line.',
         )
     right, bottom = min(x + width, image_size[0]), min(y + height, image_size[1])
     left, top = max(x, 0.0), max(y, 0.0)
     if left >= right or top >= bottom:
-        raise AnnotationError(
-            f'{where}: box outside the image: got {x:g},{y:g} to {x + width:g},'
-            f'{y + height:g}, expected a part of it in {image_size[0]}x{image_size[1]} '
-            'pixels; correct or delete the line.'
+        raise AnnotationError.at(
+            where,
+            'box outside the image',
+            f'got {x:g},{y:g} to {x + width:g},{y + height:g}, expected a part of it '
+            f'in {image_size[0]}x{image_size[1]} pixels; correct or delete the line.',
         )
     bbox = (left, top, right, bottom)
     return VisDroneBox(bbox, category, score, truncation, occlusion)
 
 
 def read_annotations(
-    file: Path, image_size: tuple[int, int], problems: list[str] | None = None
+    file: Path,
+    image_size: tuple[int, int],
+    problems: list[AnnotationError] | None = None,
 ) -> list[VisDroneBox]:
     """Read an annotation file; an empty one is an image without objects.
 
     Args:
         file: the text file.
         image_size: (width, height) of the image in pixels.
-        problems: receives the messages of bad lines, which are then left out; without
-            it the first bad line is an error.
+        problems: receives the errors of bad lines, which are then left out; without
+            it the first bad line is an error. An object that is there twice counts as
+            one, whatever it says beside class and box.
 
     Raises:
         AnnotationError: if a line is bad, or the file is no text.
     """
     return parse_each(
+        file,
+        numbered_lines(file),
         lambda line, where: parse_line(line, where, image_size),
-        read_lines(file),
+        lambda box: (box.category, box.bbox),
         problems,
     )
 
 
 def _integer(value: float, name: str, where: str) -> int:
     if not value.is_integer():
-        raise AnnotationError(
-            f'{where}: {name} is no whole number: got {value:g}, expected an integer; '
-            'correct the line (detection results are no annotations).'
+        raise AnnotationError.at(
+            f'{where}: {name}',
+            'no whole number',
+            f'got {value:g}, expected an integer; correct the line (detection results '
+            'are no annotations).',
         )
     return int(value)

@@ -194,7 +194,7 @@ def _parse(line: str, where: str) -> tuple[str, list[float]]:
             f'{len(FIELDS)} ({" ".join(FIELDS)}); {_REMEDY}.'
         )
     numbers = [
-        finite_number(text, f'{where}: {name} is')
+        finite_number(text, f'{where}: {name}')
         for text, name in zip(texts, FIELDS[1:], strict=True)
     ]
     if not 0 <= numbers[0] <= 1:

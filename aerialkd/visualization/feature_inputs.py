@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from mmcv.transforms import Compose
 from mmengine.config import Config
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from aerialkd.algorithms import DetectionDistill
-from aerialkd.datasets.images import read_image_size
+from aerialkd.datasets import images
 from aerialkd.engine import (
     Weights,
     load_strictly,
@@ -27,7 +26,7 @@ from aerialkd.engine import (
     student_model_cfg,
 )
 from aerialkd.engine.evaluate import check_device
-from aerialkd.errors import AnnotationError, CheckpointError, ConfigError
+from aerialkd.errors import CheckpointError, ConfigError
 from aerialkd.loading import file_of
 from aerialkd.loading.download import is_url
 
@@ -112,11 +111,7 @@ def check_image(path: str | Path) -> None:
     """
     if not Path(path).is_file():
         raise ConfigError(f'{path}: no such image file.')
-    read_image_size(path)
-    if cv2.imread(str(path), cv2.IMREAD_UNCHANGED) is None:
-        raise AnnotationError(
-            f'{path}: not a readable image: OpenCV cannot decode it; replace it.'
-        )
+    images.check_image(path)
 
 
 def read_image(

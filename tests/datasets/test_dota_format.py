@@ -17,6 +17,7 @@ from aerialkd.errors import AnnotationError
 SIZE = (64, 48)
 V1 = CLASSES['1.0']
 GOOD = '1 2 11 2 11 8 1 8 ship 0'
+PLANE = '30 10 50 20 45 30 25 20 plane 1'
 BAD_LINES = {
     'no difficult': ('1 2 11 2 11 8 1 8 ship', 'wrong number of fields: got 9'),
     'too many fields': (f'{GOOD} 1', 'wrong number of fields: got 11, expected 10'),
@@ -25,12 +26,12 @@ BAD_LINES = {
         '1 2 11 2 11 8 1 8 small vehicle 0',
         'wrong number of fields: got 11',
     ),
-    'text in a number': ('1 2 1x 2 11 8 1 8 ship 0', "x2 is no finite number: got '1x"),
-    'class first': ('ship 1 2 11 2 11 8 1 8 0', "x1 is no finite number: got 'ship'"),
-    'digit separators': ('1 2 11 2 1_1 8 1 8 ship 0', 'x3 is no finite number'),
-    'not a number': ('1 nan 11 2 11 8 1 8 ship 0', "y1 is no finite number: got 'nan'"),
-    'infinite': ('1 2 11 2 11 8 1 inf ship 0', "y4 is no finite number: got 'inf'"),
-    'overflow': ('1 2 11 1e400 11 8 1 8 ship 0', 'y2 is no finite number'),
+    'text in a number': ('1 2 1x 2 11 8 1 8 ship 0', "x2: no finite number: got '1x"),
+    'class first': ('ship 1 2 11 2 11 8 1 8 0', "x1: no finite number: got 'ship'"),
+    'digit separators': ('1 2 11 2 1_1 8 1 8 ship 0', 'x3: no finite number'),
+    'not a number': ('1 nan 11 2 11 8 1 8 ship 0', "y1: no finite number: got 'nan'"),
+    'infinite': ('1 2 11 2 11 8 1 inf ship 0', "y4: no finite number: got 'inf'"),
+    'overflow': ('1 2 11 1e400 11 8 1 8 ship 0', 'y2: no finite number'),
     'absurd': (
         '1 2 1e200 2 1e200 8 1 8 ship 0',
         'no coordinates of pixels: got 1 2 1e',
@@ -157,11 +158,11 @@ def test_header_below_an_object_is_none(tmp_path: Path) -> None:
 def test_file_lines_are_counted_as_editors_do(tmp_path: Path) -> None:
     file = tmp_path / 'a.txt'
     # Byte order mark, Windows line ends, an empty line.
-    text = f'gsd:1\r\n{GOOD}\r\n\r\n{GOOD}\r\nx\r\n{GOOD} 1'
+    text = f'gsd:1\r\n{GOOD}\r\n\r\n{PLANE}\r\nx\r\n{GOOD} 1'
     file.write_bytes(b'\xef\xbb\xbf' + text.encode())
-    problems: list[str] = []
-    assert read_annotations(file, SIZE, V1, problems) == [parse(GOOD)] * 2
-    assert [p.split(': ')[0] for p in problems] == [f'{file}:5', f'{file}:6']
+    problems: list[AnnotationError] = []
+    assert read_annotations(file, SIZE, V1, problems) == [parse(GOOD), parse(PLANE)]
+    assert [str(p).split(': ')[0] for p in problems] == [f'{file}:5', f'{file}:6']
     with pytest.raises(AnnotationError, match=r'a\.txt:5: wrong number of fields'):
         read_annotations(file, SIZE, V1)
 

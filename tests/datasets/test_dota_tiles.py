@@ -264,6 +264,16 @@ def test_cut_objects_may_keep_their_corners(tmp_path):
     assert box.corners == (-6, 15, 14, 15, 14, 25, -6, 25)
 
 
+def test_a_tile_holds_what_two_objects_show_of_themselves_once(tmp_path):
+    """Both cover a tile in the middle: the same rectangle, which readers refuse."""
+    fields = [line(rectangle(50, 40, side, 70), 'harbor') for side in (74, 80)]
+    source = write_scenes(tmp_path / 'in', {'P1': fields})
+    counts = split_dota(source, tmp_path / 'tiles', kept_share=0.1, **SIZES)
+    assert counts.objects.total() == 2
+    assert len(read_boxes(tmp_path / 'tiles', 'P1__40__30___30', (40, 40))) == 1
+    assert verify_tiles(source, tmp_path / 'tiles', progress=False) == counts
+
+
 def test_small_parts_are_dropped_or_difficult(tmp_path):
     scene = {'a': [line(rectangle(30, 20, 20, 10), 'plane')]}
     source = write_scenes(tmp_path / 'in', scene, size=(70, 40))
@@ -475,7 +485,7 @@ def spoil_line(file):
     ('file', 'damage', 'message'),
     [
         ('images/P1__40__0___0.png', delete, r'0___0\.png: not a readable image'),
-        ('images/P1__40__0___0.png', truncate, r'0___0\.png: not a readable image'),
+        ('images/P1__40__0___0.png', truncate, r'0___0\.png: truncated image'),
         ('images/P1__40__0___0.png', shrink, r'got 39x40 pixels, expected 40x40'),
         ('images/P1__40__0___0.png', copy_tile, r'too many: P1__40__7___7;'),
         ('labelTxt/P1__40__0___0.txt', delete, r'0___0\.txt: no readable text'),
@@ -602,7 +612,7 @@ def test_source_that_cannot_be_split(source, tmp_path):
     with pytest.raises(AnnotationError, match=r'P3\.txt: no such file, expected the'):
         split_dota(source, tmp_path / 'out', **SIZES)
     (source / 'labelTxt/P3.txt').touch()
-    with pytest.raises(AnnotationError, match=r'P3\.png: not a readable image'):
+    with pytest.raises(AnnotationError, match=r'P3\.png: truncated image'):
         split_dota(source, tmp_path / 'out', **SIZES)
     Image.fromarray(np.zeros((50, 50), np.uint16)).save(source / 'images/P3.png')
     with pytest.raises(AnnotationError, match=r'P3\.png: more than 8 bits a channel'):

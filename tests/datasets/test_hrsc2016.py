@@ -82,7 +82,7 @@ def test_export_knows_the_types_of_ships() -> None:
 def test_number_without_a_name_is_a_ship(tmp_path: Path) -> None:
     root = write_hrsc2016(tmp_path, {'1.bmp': [NAMELESS]})
     assert labels(build(root)) == [[0]]
-    with pytest.raises(AnnotationError, match=r'HRSC_Object\[1\]/Class_ID: unknown'):
+    with pytest.raises(AnnotationError, match=r'1\.xml:5: .*/Class_ID: unknown'):
         build(root, classwise=True)
 
 
@@ -130,13 +130,13 @@ def test_bad_object_stops_or_is_skipped(root: Path) -> None:
     file = root / 'FullDataSet' / 'Annotations' / '2.xml'
     good = file.read_text()
     file.write_text(good.replace('<mbox_w>20', '<mbox_w>-20', 1))
-    with pytest.raises(AnnotationError, match=r'2\.xml: .*Object\[1\]/mbox_w: empty'):
+    with pytest.raises(AnnotationError, match=r'2\.xml:5: .*Object\[1\]/mbox_w: empty'):
         build(root)
     dataset = build(root, bad_annotations='skip')
     assert dataset.num_bad_annotations == 1
     assert labels(dataset) == [[0], [], [0]]
     file.write_text(good[:-5])
-    with pytest.raises(AnnotationError, match=r'2\.xml:5: no well-formed XML'):
+    with pytest.raises(AnnotationError, match=r'2\.xml:8: no well-formed XML'):
         build(root, bad_annotations='skip')
     file.write_text(good)
     assert build(root, bad_annotations='skip').num_bad_annotations == 0

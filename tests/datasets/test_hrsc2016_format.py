@@ -12,7 +12,7 @@ from tests.miniatures import hrsc_object, hrsc_xml
 
 SIZE = (64, 48)
 IDS = ('100000001', '100000002', '100000005')
-GOOD = hrsc_object()
+GOOD, OTHER = hrsc_object(), hrsc_object((30, 20, 20, 9, 0.5))
 BAD_OBJECTS = {
     'no class': (hrsc_object(Class_ID=None), 'Class_ID: missing element'),
     'no centre': (hrsc_object(mbox_cx=None), 'mbox_cx: missing element: got none in'),
@@ -44,36 +44,36 @@ BAD_FILES = {
     'empty': ('', r'a\.xml:1: no well-formed XML: got no element found at column 1'),
     'cut off': (
         hrsc_xml([GOOD])[:-4],
-        r'a\.xml:5: no well-formed XML: got unclosed .* expected an HRSC_Image element',
+        r'a\.xml:7: no well-formed XML: got unclosed .* expected an HRSC_Image element',
     ),
     'mismatched tag': (
         hrsc_xml(['<HRSC_Object>']),
-        r'a\.xml:4: no well-formed XML: got mismatched tag',
+        r'a\.xml:6: no well-formed XML: got mismatched tag',
     ),
-    'undefined entity': (hrsc_xml(['&x;']), r'a\.xml:4: .* got undefined entity'),
+    'undefined entity': (hrsc_xml(['&x;']), r'a\.xml:5: .* got undefined entity'),
     'other root': (
         '<annotation/>',
-        r"a\.xml: annotation: wrong root: got 'annotation'",
+        r"a\.xml:1: wrong root: got 'annotation'",
     ),
     'no objects': (
         hrsc_xml([]).replace('HRSC_Objects', 'Objects'),
-        r'a\.xml: HRSC_Objects: missing element: got none in HRSC_Image',
+        r'a\.xml:1: HRSC_Objects: missing element: got none in HRSC_Image',
     ),
     'no size': (
         hrsc_xml([]).replace('Img_SizeWidth', 'Width'),
-        r'a\.xml: Img_SizeWidth: missing element',
+        r'a\.xml:1: Img_SizeWidth: missing element',
     ),
     'other size': (
         hrsc_xml([], (64, 64)),
-        r'a\.xml: Img_SizeHeight: got 64, expected the 48 pixels of the image',
+        r'a\.xml:3: Img_SizeHeight: size of another image: got 64, expected the 48',
     ),
     'text as size': (
         hrsc_xml([], ('x', 48)),
-        r"a\.xml: Img_SizeWidth: no finite number: got 'x'",
+        r"a\.xml:2: Img_SizeWidth: no finite number: got 'x'",
     ),
     'entity bomb': (
         '<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]>' + hrsc_xml(['&b;']),
-        r"a\.xml: has a DOCTYPE: got '<!DOCTYPE x \[<!ENTITY a",
+        r"a\.xml:1: DOCTYPE: got one of 'x', expected none",
     ),
 }
 
@@ -85,15 +85,15 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(('element', 'message'), BAD_OBJECTS.values(), ids=BAD_OBJECTS)
 def test_bad_element_is_named(file: Path, element: str, message: str) -> None:
-    file.write_text(hrsc_xml([GOOD, element, GOOD]))
+    file.write_text(hrsc_xml([GOOD, element, OTHER]))
     with pytest.raises(AnnotationError) as error:
         read_objects(file, SIZE, IDS)
-    place = f'{file}: HRSC_Objects/HRSC_Object[2]/'
+    place = f'{file}:6: HRSC_Objects/HRSC_Object[2]/'
     assert str(error.value).startswith(f'{place}{message}')
     assert 'expected' in str(error.value)
-    problems: list[str] = []
+    problems: list[AnnotationError] = []
     assert len(read_objects(file, SIZE, IDS, problems)) == 2
-    assert problems == [str(error.value)]
+    assert [str(problem) for problem in problems] == [str(error.value)]
 
 
 @pytest.mark.parametrize(('box', 'message'), BAD_BOXES.values(), ids=BAD_BOXES)
@@ -101,7 +101,7 @@ def test_bad_box_is_named(file: Path, box: tuple, message: str) -> None:
     file.write_text(hrsc_xml([hrsc_object(box)]))
     with pytest.raises(AnnotationError) as error:
         read_objects(file, SIZE, IDS)
-    place = f'{file}: HRSC_Objects/HRSC_Object[1]: '
+    place = f'{file}:5: HRSC_Objects/HRSC_Object: '
     assert str(error.value).startswith(f'{place}{message}')
 
 

@@ -31,6 +31,16 @@ def test_unreadable_image_is_named(tmp_path: Path, content: bytes) -> None:
         read_image_size(tmp_path / 'a.jpg')
 
 
+def test_pillow_raises_more_than_os_errors(tmp_path: Path) -> None:
+    Image.new('RGB', (8, 8)).save(tmp_path / 'a.png')
+    content = bytearray((tmp_path / 'a.png').read_bytes())
+    content[11] ^= 1  # the length of the header
+    (tmp_path / 'a.png').write_bytes(content)
+    with pytest.raises(AnnotationError, match=r'a\.png: not a readable image') as error:
+        read_image_size(tmp_path / 'a.png')
+    assert isinstance(error.value.__cause__, ValueError)
+
+
 def test_files_by_stem_whatever_the_case(tmp_path: Path) -> None:
     for name in ('b.JPG', 'a.png', 'c.txt', '.hidden.jpg'):
         (tmp_path / name).touch()

@@ -9,14 +9,14 @@ BAD_LINES = {
     'too many fields': ('1,2,3,4,1,4,0,0,7', 'wrong number of fields: got 9'),
     'two trailing commas': ('1,2,3,4,1,4,0,0,,', 'wrong number of fields: got 9'),
     'other separator': ('1 2 3 4 1 4 0 0', 'wrong number of fields: got 1'),
-    'empty field': ('1,,3,4,1,4,0,0', "y is no finite number: got ''"),
-    'text in a number': ('1,2,3x,4,1,4,0,0', "width is no finite number: got '3x'"),
-    'class by name': ('1,2,3,4,1,car,0,0', "class is no finite number: got 'car'"),
-    'digit separators': ('1_0,2,3,4,1,4,0,0', "x is no finite number: got '1_0'"),
-    'digits of another script': ('١,2,3,4,1,4,0,0', 'x is no finite number'),
-    'not a number': ('nan,2,3,4,1,4,0,0', "x is no finite number: got 'nan'"),
-    'infinite': ('1,2,inf,4,1,4,0,0', "width is no finite number: got 'inf'"),
-    'overflow': ('1,2,3,1e400,1,4,0,0', "height is no finite number: got '1e400'"),
+    'empty field': ('1,,3,4,1,4,0,0', "y: no finite number: got ''"),
+    'text in a number': ('1,2,3x,4,1,4,0,0', "width: no finite number: got '3x'"),
+    'class by name': ('1,2,3,4,1,car,0,0', "class: no finite number: got 'car'"),
+    'digit separators': ('1_0,2,3,4,1,4,0,0', "x: no finite number: got '1_0'"),
+    'digits of another script': ('١,2,3,4,1,4,0,0', 'x: no finite number'),
+    'not a number': ('nan,2,3,4,1,4,0,0', "x: no finite number: got 'nan'"),
+    'infinite': ('1,2,inf,4,1,4,0,0', "width: no finite number: got 'inf'"),
+    'overflow': ('1,2,3,1e400,1,4,0,0', "height: no finite number: got '1e400'"),
     'zero width': ('1,2,0,4,1,4,0,0', 'empty box: got width 0, height 4'),
     'negative height': ('1,2,3,-4,1,4,0,0', 'empty box: got width 3, height -4'),
     'right of the image': (
@@ -26,8 +26,8 @@ BAD_LINES = {
     'above the image': ('1,-4,3,4,1,4,0,0', 'box outside the image'),
     'unknown class': ('1,2,3,4,1,12,0,0', 'unknown class: got 12, expected 0 to 11'),
     'negative class': ('1,2,3,4,1,-1,0,0', 'unknown class: got -1'),
-    'fractional class': ('1,2,3,4,1,4.5,0,0', 'class is no whole number: got 4.5'),
-    'confidence as score': ('1,2,3,4,.9,4,-1,-1', 'score is no whole number: got 0.9'),
+    'fractional class': ('1,2,3,4,1,4.5,0,0', 'class: no whole number: got 4.5'),
+    'confidence as score': ('1,2,3,4,.9,4,-1,-1', 'score: no whole number: got 0.9'),
     'unknown score': ('1,2,3,4,2,4,0,0', 'unknown score: got 2, expected 0'),
 }
 
@@ -86,10 +86,10 @@ def test_file_lines_are_counted_as_editors_do(tmp_path) -> None:
     file = tmp_path / 'a.txt'
     # Byte order mark, Windows line ends, an empty line, a form feed within a line.
     file.write_bytes(b'\xef\xbb\xbf1,2,3,4,1,4,0,0\r\n\r\n1,2,3,4,1,5,0,0\x0c\r\nx\r\n')
-    problems: list[str] = []
+    problems: list[AnnotationError] = []
     boxes = read_annotations(file, SIZE, problems)
     assert [box.category for box in boxes] == [4, 5]
-    assert [p.split(': ')[0] for p in problems] == [f'{file}:4']
+    assert [str(p).split(': ')[0] for p in problems] == [f'{file}:4']
     with pytest.raises(AnnotationError, match=r'a\.txt:4: wrong number of fields'):
         read_annotations(file, SIZE)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from aerialkd.datasets.tiles.objects import Placement, place_objects
 from aerialkd.datasets.tiles.scenes import Scene
 from aerialkd.datasets.tiles.settings import TileSettings
 from aerialkd.datasets.tiles.windows import Window, scene_windows, tile_name
+from aerialkd.errors import AnnotationError
 
 CUT_BY_TILE = 2  # `difficult` of such parts in DOTA's devkit
 
@@ -60,7 +61,7 @@ def plan_scene(scene: Scene, settings: TileSettings) -> ScenePlan:
     Raises:
         AnnotationError: if an annotation is bad and ``settings`` make that an error.
     """
-    bad_lines: list[str] = []
+    bad_lines: list[AnnotationError] = []
     problems = bad_lines if settings.bad_annotations == 'skip' else None
     boxes: list[DotaBox] = []
     if scene.label is not None:
@@ -74,18 +75,33 @@ def plan_scene(scene: Scene, settings: TileSettings) -> ScenePlan:
     for p in np.flatnonzero(kept | (settings.small_parts == 'difficult')):
         contents[placed.tiles[p]].append(_box(placed, p, kept[p], boxes))
     tiles = tuple(
-        Tile(tile_name(scene.name, window), window, tuple(content))
+        Tile(tile_name(scene.name, window), window, _once(content))
         for window, content in zip(windows, contents, strict=True)
         if content or settings.empty_tiles == 'keep'
     )
     return ScenePlan(
-        scene, tuple(windows), tiles, tuple(boxes), tuple(bad_lines), placed, kept
+        scene,
+        tuple(windows),
+        tiles,
+        tuple(boxes),
+        tuple(map(str, bad_lines)),
+        placed,
+        kept,
     )
 
 
 def corners_of(boxes: Sequence[DotaBox]) -> NDArray[np.float64]:
     """(n, 8), the corners of boxes."""
     return np.array([box.corners for box in boxes], np.float64).reshape(-1, 8)
+
+
+def _once(boxes: Sequence[DotaBox]) -> tuple[DotaBox, ...]:
+    """Boxes that differ in the tile's file; two objects may show it the same part."""
+    found: dict[Hashable, DotaBox] = {}
+    for box in boxes:
+        written = tuple(round(value, 4) for value in box.corners)
+        found.setdefault(replace(box, corners=written).identity, box)
+    return tuple(found.values())
 
 
 def _box(placed: Placement, p: int, kept: bool, boxes: Sequence[DotaBox]) -> DotaBox:
