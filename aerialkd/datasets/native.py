@@ -34,8 +34,8 @@ class NativeDataset(BaseDetDataset):
             with ``test_mode`` the second may be absent.
         bad_annotations: ``'error'`` stops at the first bad annotation, object that is
             there twice or unreadable image. ``'skip'`` leaves those out, counts them in
-            ``num_bad_annotations`` and ``num_bad_images``, and logs the first. An
-            annotation file of which nothing can be read is always an error.
+            ``num_bad_annotations`` and ``num_bad_images``, and logs the first; where
+            nothing of an annotation file can be read, its image is left out, too.
         kwargs: as for ``mmdet.BaseDetDataset``. ``filter_cfg``, in training, may have
             ``filter_empty_gt`` and ``min_size`` (pixels).
 
@@ -109,14 +109,19 @@ class NativeDataset(BaseDetDataset):
         skip = self.bad_annotations == 'skip'
         problems: list[AnnotationError] | None = [] if skip else None
         bad_images: list[AnnotationError] = []
-        data_list = []
-        for image, file in self.find_pairs():
+        bad_files: list[AnnotationError] = []
+        data_list, pairs = [], self.find_pairs()
+        for image, file in pairs:
+            errors = bad_images
             try:
                 size = read_image_size(image)
+                errors = bad_files
+                instances = self.read_instances(file, size, problems) if file else []
             except AnnotationError as error:
                 if not skip:
                     raise
-                bad_images.append(error.with_traceback(None))
+                # An image of unknown objects would teach that there are none.
+                errors.append(error.with_traceback(None))
                 continue
             data_list.append(
                 {
@@ -125,12 +130,17 @@ class NativeDataset(BaseDetDataset):
                     'img_path': str(image),
                     'width': size[0],
                     'height': size[1],
-                    'instances': self.read_instances(file, size, problems)
-                    if file
-                    else [],
+                    'instances': instances,
                 }
             )
-        self._report(problems or [], bad_images)
+        self._report([*bad_files, *(problems or [])], bad_images)
+        if pairs and not data_list:
+            raise AnnotationError.at(
+                self.data_prefix['img_path'],
+                'no usable image',
+                f'got none of {len(pairs)}, the first because of: '
+                f'{(bad_images or bad_files)[0]}',
+            )
         return data_list
 
     def find_pairs(self) -> list[tuple[Path, Path | None]]:

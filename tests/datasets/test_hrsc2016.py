@@ -137,7 +137,10 @@ def test_bad_object_stops_or_is_skipped(root: Path) -> None:
     assert labels(dataset) == [[0], [], [0]]
     file.write_text(good[:-5])
     with pytest.raises(AnnotationError, match=r'2\.xml:8: no well-formed XML'):
-        build(root, bad_annotations='skip')
+        build(root)
+    dataset = build(root, bad_annotations='skip')
+    assert (dataset.num_bad_annotations, dataset.num_bad_images) == (1, 0)
+    assert labels(dataset) == [[], [0]]  # nobody knows what is in its image
     file.write_text(good)
     assert build(root, bad_annotations='skip').num_bad_annotations == 0
 
