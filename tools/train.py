@@ -7,7 +7,7 @@ import argparse
 from mmengine.device import get_device
 
 from aerialkd.cli import add_runner_arguments, load_config, one_line_errors
-from aerialkd.engine import build_train_runner, keep_freed_memory
+from aerialkd.engine import build_train_runner, keep_freed_memory, resume_newest
 from aerialkd.errors import ConfigError
 from aerialkd.loading import file_of
 
@@ -49,10 +49,11 @@ def main() -> None:
                 f'{args.config}: --auto-scale-lr needs auto_scale_lr.base_batch_size.'
             )
         cfg.auto_scale_lr.enable = True
-    if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
-        if cfg.load_from and not file_of(cfg.load_from).is_file():
+    if args.resume == 'auto':
+        resume_newest(cfg)
+    elif args.resume:
+        cfg.resume, cfg.load_from = True, args.resume
+        if not file_of(cfg.load_from).is_file():
             raise ConfigError(f'--resume {cfg.load_from}: no such checkpoint.')
     build_train_runner(cfg).train()
 

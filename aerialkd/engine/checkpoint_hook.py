@@ -24,6 +24,7 @@ from aerialkd.engine.distributed import on_any_rank, plain_model
 from aerialkd.engine.last_checkpoint import (
     Kept,
     check_resumable,
+    checkpoint_folder,
     find_resumable,
     read_kept,
     write_kept,
@@ -76,11 +77,11 @@ class CheckpointHook(hooks.CheckpointHook):
 
     def before_run(self, runner: Runner) -> None:
         """Find what ``--resume`` goes on from, before MMEngine looks for it."""
-        work_dir, out_dir = Path(runner.work_dir), self.out_dir
-        if self.backend_args or self.file_client_args or '://' in str(out_dir):
+        if self.backend_args or self.file_client_args:
             return
-        elsewhere = out_dir is not None and str(out_dir) != runner.work_dir
-        self._folder = Path(out_dir) / work_dir.name if elsewhere else work_dir
+        self._folder = checkpoint_folder(runner.work_dir, self.out_dir)
+        if self._folder is None:
+            return
         if runner._resume and runner._load_from is None:
             found = find_resumable(self._folder)
             # Without one MMEngine would believe last_checkpoint, whatever it says.

@@ -51,6 +51,19 @@ def write_kept(folder: str | Path, kept: Sequence[Kept]) -> None:
     write_whole(folder / LAST, ('\n'.join(lines) + '\n').encode())
 
 
+def checkpoint_folder(work_dir: str | Path, out_dir: str | None) -> Path | None:
+    """Where a training keeps its checkpoints; None if that is not a local folder.
+
+    Args:
+        work_dir: of the training.
+        out_dir: as the hook is given it; each work dir has a folder of its own there.
+    """
+    if '://' in str(out_dir):
+        return None
+    elsewhere = out_dir is not None and str(out_dir) != str(work_dir)
+    return Path(str(out_dir)) / Path(work_dir).name if elsewhere else Path(work_dir)
+
+
 def find_resumable(folder: str | Path) -> Path | None:
     """The newest whole checkpoint of a work dir; None if there never was one.
 

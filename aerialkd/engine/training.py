@@ -9,6 +9,8 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from aerialkd.engine.last_checkpoint import checkpoint_folder, find_resumable
+
 # CheckpointHook is not among them: ours has taken the place of MMEngine's.
 SAFEGUARDS = {
     'non_finite_loss': 'aerialkd.NonFiniteLossHook',
@@ -33,6 +35,28 @@ def build_train_runner(cfg: Config) -> Runner:
         elif there.isdisjoint({hook, hook.removeprefix('aerialkd.')}):
             hooks[name] = dict(type=hook)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def resume_newest(cfg: Config) -> None:
+    """Let a training go on from its newest checkpoint, or start as its config says.
+
+    MMEngine's own way forgets ``load_from``, which matters where there is nothing yet.
+
+    Args:
+        cfg: with a work dir; ``resume`` and ``load_from`` are changed.
+
+    Raises:
+        CheckpointError: if there are checkpoints, but none from which to go on.
+    """
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    folder = checkpoint_folder(cfg.work_dir, hook.get('out_dir'))
+    if folder is None or hook.get('backend_args'):
+        cfg.resume, cfg.load_from = True, None  # MMEngine looks for it
+        return
+    found = find_resumable(folder)
+    cfg.resume = found is not None
+    if found is not None:
+        cfg.load_from = str(found)
 
 
 def _hooks(cfg: Config) -> Iterator[dict[str, Any]]:
