@@ -19,6 +19,7 @@ from mmengine.logging import print_log
 from aerialkd.errors import CheckpointError
 from aerialkd.files import sha256_of, write_whole
 from aerialkd.loading import read_checkpoint
+from aerialkd.loading.checkpoint_file import split_digest
 
 LAST = 'last_checkpoint'
 # What a training leaves to go on from; others (exports, best ones) may lie beside.
@@ -115,17 +116,17 @@ def listed_files(folder: str | Path) -> dict[Path, list[str]]:
 
     Returns:
         The digests that each may have: two while it is being replaced, none where
-        MMEngine wrote ``last_checkpoint``.
+        MMEngine, or somebody by hand, named a file without.
     """
     folder, lines, kept = Path(folder), _lines(Path(folder)), read_kept(folder)
     files: dict[Path, list[str]] = {}
     for name, digest in kept:
         files.setdefault(folder / name, []).append(digest)
     if lines and not kept:
+        name, digest = _named(lines[0])
         # The folder may have been moved since: the file beside comes first.
-        named = Path(lines[0])
-        here = folder / named.name
-        files[here if here.is_file() else named] = []
+        here = folder / Path(name).name
+        files[here if here.is_file() else Path(name)] = [digest] if digest else []
     return {file: digests for file, digests in files.items() if file.is_file()}
 
 
@@ -152,6 +153,13 @@ def _lines(folder: Path) -> list[str]:
     except (OSError, UnicodeDecodeError):
         return []
     return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _named(line: str) -> tuple[str, str]:
+    try:
+        return split_digest(line)
+    except CheckpointError:  # garbage
+        return line, ''
 
 
 def _warn(message: str) -> None:

@@ -65,14 +65,13 @@ def test_the_seed_0_needs_no_option_that_the_config_does_not_have(demo):
 def test_training_starts_goes_on_and_is_not_repeated(demo, tmp_path):
     cfg = placed(demo, tmp_path, 'retinanet_student', seed=2)
     demo.train('retinanet_student', cfg)
-    assert '--resume' not in demo.commands[-1]
     assert 'randomness.seed=2' in demo.commands[-1]
     work_dir = Path(cfg.work_dir)
     work_dir.mkdir()
     cfg.dump(work_dir / 'retinanet_student.py')
-    (work_dir / 'last_checkpoint').write_text('epoch_3.pth')
     demo.train('retinanet_student', cfg)
-    assert '--resume' in demo.commands[-1]
+    # Whether there is something to go on from is the training's business.
+    assert all('--resume' in command for command in demo.commands)
     (work_dir / demo.last_checkpoint(cfg).name).write_bytes(b'')
     demo.train('retinanet_student', cfg)
     assert len(demo.commands) == 2

@@ -60,7 +60,10 @@ def read_logs(work_dir: Path) -> TrainingLog:
             trained = [row for row in trained if row.get(unit, 0) < first[unit]]
             validated = [row for row in validated if row['step'] < first[unit]]
         trained += training
-        validated += [row for row in rows if 'loss' not in row]
+        measured = [row for row in rows if 'loss' not in row]
+        # A validation that was due is made up for when a training goes on.
+        again = {row['step'] for row in measured}
+        validated = [row for row in validated if row['step'] not in again] + measured
         log.folders.append(scalars.parents[1])
         _read_times(log, scalars.parents[1])
     for row in trained:
