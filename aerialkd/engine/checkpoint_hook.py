@@ -110,8 +110,8 @@ class CheckpointHook(hooks.CheckpointHook):
         hub.update_info('iter', runner.iter - 1)  # the last step, as before
         if self._state.restore(runner, self._loaded) and validation_is_due(runner):
             print_log(
-                'Validating first: the training was interrupted before the outcome of '
-                'the validation that is due here was saved.',
+                'Validating first: the checkpoint is from before the validation that '
+                'is due here.',
                 logger='current',
             )
             hub.update_info('epoch', runner.epoch - 1)
