@@ -64,8 +64,10 @@ def test_every_config_has_it():
 
 
 def test_files_and_digests(tmp_path):
+    (tmp_path / '.epoch_9.pth.part').touch()  # of a training that was killed
     assert in_child(lambda: train_toy(tmp_path, epochs=4, **keeping(2))) == 0
     assert names(tmp_path) == ['best_score_epoch_2.pth', 'epoch_3.pth', 'epoch_4.pth']
+    assert not list(tmp_path.glob('.*.part'))
     kept = read_kept(tmp_path)
     assert [k.name for k in kept] == ['epoch_4.pth', 'epoch_3.pth']
     assert all(sha256_of(tmp_path / k.name) == k.digest for k in kept)

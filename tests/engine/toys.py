@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import time
 import traceback
 from collections.abc import Callable
@@ -103,7 +104,9 @@ class KillAt(Hook):
 
     def _kill(self, runner):
         if self.group:
-            os.killpg(0, self.number)
+            # From another process: workers take their own one's word for it anyway.
+            command = ['setsid', 'kill', f'-{self.number}', '--', f'-{os.getpgid(0)}']
+            subprocess.run(command, check=True)
             time.sleep(1)  # until it has reached the workers
         elif self.rank in (None, runner.rank):
             os.kill(os.getpid(), self.number)
