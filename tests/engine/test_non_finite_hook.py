@@ -9,7 +9,13 @@ from mmdet.structures import DetDataSample
 from aerialkd.engine.non_finite_hook import NonFiniteLossHook, _images
 from aerialkd.engine.training import build_train_runner
 from aerialkd.errors import ConfigError
-from tests.engine.toys import in_child, toy_config, train_toy
+from tests.engine.toys import (
+    DISTRIBUTED,
+    in_child,
+    in_processes,
+    toy_config,
+    train_toy,
+)
 
 GUARD = dict(type='aerialkd.NonFiniteLossHook')
 
@@ -56,6 +62,20 @@ def test_finite_steps_between_start_anew(tmp_path):
     ]
     hooks = [GUARD, *poisons]
     assert in_child(lambda: train_toy(tmp_path, epochs=3, custom_hooks=hooks)) == 0
+
+
+def test_all_processes_leave_the_step_out(tmp_path):
+    poison = dict(type='Poison', iteration=2, batches=2, parameter=False, rank=1)
+    hooks = [GUARD, poison]
+    ended = in_processes(
+        2, lambda: train_toy(tmp_path, epochs=2, custom_hooks=hooks, **DISTRIBUTED)
+    )
+    assert ended == [0, 0]
+    state = torch.load(tmp_path / 'state.pt', weights_only=False)
+    assert state['progress'] == (2, 4)
+    assert all(torch.isfinite(value).all() for value in state['parameters'].values())
+    steps = {int(group['step']) for group in state['optimizer']['state'].values()}
+    assert steps == {2}  # of four
 
 
 def test_images_are_named():

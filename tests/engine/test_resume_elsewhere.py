@@ -2,49 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import socket
-
 import pytest
 import torch
 from mmengine import hooks
 
 from aerialkd.engine import read_checkpoint
-from tests.engine.toys import in_child, train_toy
-
-DISTRIBUTED = dict(
-    launcher='pytorch',
-    model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None),
-)
-
-
-def in_processes(number, run):
-    """Run in processes of a gloo group; their exit statuses."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-
-    def rank_of(rank):
-        os.environ.update(
-            RANK=str(rank),
-            LOCAL_RANK=str(rank),
-            WORLD_SIZE=str(number),
-            MASTER_ADDR='127.0.0.1',
-            MASTER_PORT=str(port),
-            OMP_NUM_THREADS='1',
-            MKL_NUM_THREADS='1',
-        )
-        torch.distributed.init_process_group('gloo')
-        run()
-        torch.distributed.destroy_process_group()
-
-    children = []
-    for rank in range(number):
-        child = os.fork()
-        if child == 0:
-            os._exit(in_child(lambda rank=rank: rank_of(rank)) & 255)
-        children.append(child)
-    return [os.waitstatus_to_exitcode(os.waitpid(c, 0)[1]) for c in children]
+from tests.engine.toys import DISTRIBUTED, in_child, in_processes, train_toy
 
 
 def learning_rates(work_dir):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import subprocess
 import time
 import traceback
@@ -24,6 +25,11 @@ from mmengine.runner import Runner
 from torch import nn
 
 IMAGES, LENGTH = 11, 4  # batches of three, the last one smaller
+
+DISTRIBUTED = dict(
+    launcher='pytorch',
+    model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None),
+)
 
 
 def draw() -> tuple[float, ...]:
@@ -116,12 +122,13 @@ class KillAt(Hook):
 class Poison(Hook):
     """Makes a parameter, or the batches from an iteration on, no number."""
 
-    def __init__(self, iteration, parameter=True, batches=1):
+    def __init__(self, iteration, parameter=True, batches=1, rank=0):
         self.iterations = range(iteration, iteration + batches)
-        self.parameter = parameter
+        self.parameter, self.rank = parameter, rank
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
-        if not self.parameter and runner.iter + 1 in self.iterations:
+        here = not self.parameter and runner.rank == self.rank
+        if here and runner.iter + 1 in self.iterations:
             data_batch['inputs'][0].fill_(float('nan'))
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
@@ -235,3 +242,32 @@ def in_child(run: Callable[[], object]) -> int:
             os._exit(status)
     status = os.waitpid(child, 0)[1]
     return os.waitstatus_to_exitcode(status)
+
+
+def in_processes(number, run):
+    """Run in processes of a gloo group; their exit statuses."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+
+    def rank_of(rank):
+        os.environ.update(
+            RANK=str(rank),
+            LOCAL_RANK=str(rank),
+            WORLD_SIZE=str(number),
+            MASTER_ADDR='127.0.0.1',
+            MASTER_PORT=str(port),
+            OMP_NUM_THREADS='1',
+            MKL_NUM_THREADS='1',
+        )
+        torch.distributed.init_process_group('gloo')
+        run()
+        torch.distributed.destroy_process_group()
+
+    children = []
+    for rank in range(number):
+        child = os.fork()
+        if child == 0:
+            os._exit(in_child(lambda rank=rank: rank_of(rank)) & 255)
+        children.append(child)
+    return [os.waitstatus_to_exitcode(os.waitpid(c, 0)[1]) for c in children]
