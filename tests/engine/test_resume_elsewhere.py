@@ -15,13 +15,20 @@ def learning_rates(work_dir):
     return state['history']['train/lr'][0], state
 
 
-@pytest.mark.parametrize('scaled', [False, True])
-def test_from_two_processes_to_one(tmp_path, scaled):
-    schedule = [
-        # Over the epochs, in iterations; and one that counts steps.
-        dict(type='CosineAnnealingLR', T_max=4, convert_to_iter_based=True),
-        dict(type='LinearLR', start_factor=0.5, by_epoch=False, end=6),
-    ]
+# Over the epochs, in iterations; one that counts steps.
+COSINE = dict(type='CosineAnnealingLR', T_max=4, convert_to_iter_based=True)
+WARM_UP = dict(type='LinearLR', start_factor=0.5, by_epoch=False, end=6)
+
+
+@pytest.mark.parametrize(
+    ('schedule', 'scaled'),
+    [
+        ([COSINE, WARM_UP], False),
+        # Its end is a part of the rate that the schedule began with.
+        ([{**COSINE, 'eta_min_ratio': 0.1}], True),
+    ],
+)
+def test_from_two_processes_to_one(tmp_path, schedule, scaled):
     options = dict(
         param_scheduler=schedule,
         auto_scale_lr=dict(enable=scaled, base_batch_size=6),
@@ -38,10 +45,11 @@ def test_from_two_processes_to_one(tmp_path, scaled):
     assert in_child(lambda: train_toy(two, resume=True, **options)) == 0
     rates, state = learning_rates(two)
     assert state['progress'] == (4, 16)
-    cosine, linear = state['schedulers']
+    cosine, *warm_up = state['schedulers']
     assert (cosine['_global_step'], cosine['T_max'], cosine['end']) == (16, 16, 16)
-    # Steps that were taken, 4 + 8: the warm-up of 6 steps goes on in steps.
-    assert (linear['_global_step'], linear['last_step']) == (12, 5)
+    for linear in warm_up:
+        # Steps that were taken, 4 + 8: the warm-up of 6 steps goes on in steps.
+        assert (linear['_global_step'], linear['last_step']) == (12, 5)
     # The second half of the cosine, as one process has it, once the warm-up is over.
     one = tmp_path / 'one'
     assert in_child(lambda: train_toy(one, **options)) == 0
