@@ -89,11 +89,27 @@ def test_seed_that_was_drawn_is_taken_over(tmp_path):
     # mmengine draws one of NumPy's numbers, then builds loaders before it resumes.
     def train(work_dir, numpy_seed, **options):
         np.random.seed(numpy_seed)  # noqa: NPY002
-        train_toy(work_dir, workers=2, randomness=dict(seed=None), **options)
+        # Workers of an epoch start from their seeds, not from what was saved.
+        loader = dict(workers=2, persistent=False)
+        train_toy(work_dir, randomness=dict(seed=None), **loader, **options)
 
     straight, broken = tmp_path / 'straight', tmp_path / 'broken'
     kill = [dict(type='KillAt', moment='before_val', iteration=12)]
     assert in_child(lambda: train(straight, 1)) == 0
     assert in_child(lambda: train(broken, 1, custom_hooks=kill)) == -signal.SIGKILL
     assert in_child(lambda: train(broken, 2, resume=True)) == 0
+    assert_equal(state_of(broken), state_of(straight))
+
+
+def test_random_numbers_of_half_a_validation_do_not_count(tmp_path):
+    hook = dict(type='CheckpointHook', interval=4, save_best='score', rule='greater')
+    options = dict(disturbed=True, default_hooks=dict(checkpoint=hook))
+    straight, broken = tmp_path / 'straight', tmp_path / 'broken'
+    term = dict(moment='before_val', iteration=12, number=signal.SIGTERM)
+    kill = [dict(type='KillAt', **term)]
+    assert in_child(lambda: train_toy(straight, **options)) == 0
+    ended = in_child(lambda: train_toy(broken, custom_hooks=kill, **options))
+    assert ended == 128 + signal.SIGTERM
+    assert find_resumable(broken) == broken / 'interrupted.pth'
+    assert in_child(lambda: train_toy(broken, resume=True, **options)) == 0
     assert_equal(state_of(broken), state_of(straight))

@@ -142,11 +142,13 @@ def toy_config(
     workers: int = 0,
     persistent: bool = True,
     by_epoch: bool = True,
+    disturbed: bool = False,
     **options: Any,
 ) -> Config:
     """A config of toys; ``options`` replace what it holds at the top.
 
-    Without ``by_epoch`` it counts iterations, as many as the epochs have.
+    Without ``by_epoch`` it counts iterations, as many as the epochs have. The images to
+    train on are ``disturbed`` in any case, those to validate on if it says so.
     """
 
     sampler = 'DefaultSampler' if by_epoch else 'InfiniteSampler'
@@ -162,7 +164,7 @@ def toy_config(
             num_workers=workers,
             persistent_workers=persistent and workers > 0,
             sampler=dict(type=sampler if train else 'DefaultSampler', shuffle=train),
-            dataset=dict(type='ToyDataset', disturbed=train),
+            dataset=dict(type='ToyDataset', disturbed=train or disturbed),
         )
 
     checkpoint = dict(
