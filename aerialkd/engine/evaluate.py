@@ -7,10 +7,11 @@ import copy
 import torch
 from mmdet.models.test_time_augs import DetTTAModel
 from mmengine.config import Config, ConfigDict
-from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.model import BaseTTAModel
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from aerialkd.engine.distributed import plain_model
 from aerialkd.engine.model_cfg import student_model_cfg
 from aerialkd.engine.weights import load_strictly, load_weights
 from aerialkd.errors import ConfigError
@@ -49,7 +50,7 @@ def build_test_runner(cfg: Config, checkpoint: str, tta: bool = False) -> Runner
     if tta:
         add_test_time_augmentation(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = plain_model(runner)
     if isinstance(model, BaseTTAModel):
         _check_merging(model)
         model = model.module

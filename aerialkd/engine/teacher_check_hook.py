@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from aerialkd.engine.distributed import plain_model
+from aerialkd.engine.random_states import process_state, set_random_state
 from aerialkd.engine.teacher_causes import evident_cause, suspicion
 from aerialkd.engine.teacher_findings import (
     LITTLE,
@@ -62,8 +63,7 @@ class TeacherCheckHook(Hook):
         Raises:
             TeacherError: if it finds nothing.
         """
-        model = runner.model
-        algorithm = model.module if is_model_wrapper(model) else model
+        algorithm = plain_model(runner)
         if getattr(algorithm, 'teacher_check', False):
             with undisturbed():
                 _check(algorithm, runner)
@@ -172,21 +172,12 @@ def _apart(dataset: Any) -> Any:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Draw random numbers from fixed seeds; afterwards all generators go on as before.
-
-    Python's, NumPy's and torch's, on the CPU and on the current GPU.
-    """
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    on_gpu = torch.cuda.is_available()
-    # Not torch.manual_seed: it would seed all GPUs, also those of other processes.
-    with torch.random.fork_rng([torch.cuda.current_device()] if on_gpu else []):
-        random.seed(0)
-        np.random.seed(0)  # noqa: NPY002 - the generator of mmdet's transforms
-        torch.default_generator.manual_seed(0)
-        if on_gpu:
-            torch.cuda.manual_seed(0)
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002
+    """Draw random numbers from fixed seeds; afterwards all generators go on."""
+    before = process_state()
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - the generator of mmdet's transforms
+    torch.manual_seed(0)
+    try:
+        yield
+    finally:
+        set_random_state(before)

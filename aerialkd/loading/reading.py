@@ -85,7 +85,9 @@ def read_pickle(
         content = _unpickle_plain(opened, map_location)
     # A broken file makes torch raise nearly everything there is.
     except Exception as error:
-        if not (is_trusting() if trust is None else trust):
+        trusted = is_trusting() if trust is None else trust
+        # The opt-in is for what is refused; being damaged is no reason to run a file.
+        if not (trusted and isinstance(error, UnpicklingError)):
             raise _problem(name, error) from error
         print_log(
             f'{name}: is unpickled in full, as {FLAG} says; it can run any code.',
@@ -109,6 +111,7 @@ def _unpickle_plain(opened: BinaryIO, map_location: MapLocation) -> Any:
 
 
 def _unpickle_in_full(opened: BinaryIO, name: str, map_location: MapLocation) -> Any:
+    """What the explicit opt-in asks for, and nothing else leads to."""
     opened.seek(0)
     try:
         return torch.load(opened, map_location, weights_only=False)

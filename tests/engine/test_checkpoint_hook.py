@@ -14,6 +14,7 @@ from mmengine.registry import HOOKS as ROOT_HOOKS
 
 from aerialkd.engine import CheckpointHook, find_resumable, read_checkpoint
 from aerialkd.engine.last_checkpoint import read_kept
+from aerialkd.engine.termination import Termination
 from aerialkd.errors import CheckpointError
 from aerialkd.files import sha256_of
 from tests.engine.kills import FRACTIONS
@@ -188,8 +189,6 @@ def test_sigterm_to_the_whole_group(tmp_path):
 
 def test_sigterm_is_given_back():
     before = signal.getsignal(signal.SIGTERM)
-    from aerialkd.engine.termination import Termination
-
     termination = Termination()
     termination.listen()
     os.kill(os.getpid(), signal.SIGTERM)

@@ -270,6 +270,18 @@ class TestTrust:
             load_weights(f'{file}#sha256={"0" * 64}', trust=True)
         assert not file.with_name('target').exists()
 
+    def test_a_damaged_file_is_not_run(self, tmp_path, file):
+        """It is no checkpoint of anybody who is trusted."""
+        with (
+            zipfile.ZipFile(file) as whole,
+            zipfile.ZipFile(tmp_path / 'b.pth', 'w', zipfile.ZIP_DEFLATED) as packed,
+        ):
+            for entry in whole.namelist():
+                packed.writestr(entry, whole.read(entry))
+        with pytest.raises(CheckpointError, match=r'b\.pth: damaged.*compressed'):
+            load_weights(tmp_path / 'b.pth', trust=True)
+        assert not file.with_name('target').exists()
+
     def test_damaged_file(self, tmp_path):
         (tmp_path / 'a.pth').write_bytes(b'broken')
         with pytest.raises(CheckpointError, match=r'a\.pth: damaged'):

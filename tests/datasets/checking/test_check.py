@@ -9,6 +9,7 @@ from aerialkd.datasets.checking.layouts import FoundObject
 from aerialkd.datasets.checking.statistics import ObjectStatistics
 from aerialkd.datasets.made import make_data
 from aerialkd.errors import ConfigError
+from tests.datasets.test_defects import BUS, CAR, PLANE, SHIP
 from tests.miniatures import (
     hrsc_object,
     hrsc_xml,
@@ -17,8 +18,6 @@ from tests.miniatures import (
     write_visdrone,
 )
 
-CAR, BUS = '1,2,10,12,1,4,0,0', '30,20,8,6,1,9,0,1'
-SHIP, PLANE = '1 2 11 2 11 8 1 8 ship 0', '30 10 50 20 45 30 25 20 plane 1'
 REGION, OTHER, PALE = '40,30,20,16,0,0,0,0', '5,5,9,9,1,11,0,0', '5,5,9,9,0,4,0,0'
 
 
