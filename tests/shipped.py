@@ -38,6 +38,21 @@ METHODS = {
     'la-cskd': ['PositionAwareL2Loss'],
     'fa-cskd': ['PositionAwareL2Loss'],
     'fa-thin-head-cskd': ['PositionAwareL2Loss'],
+    'cwd': ['CWDLoss'],
+    'cwd-logits': ['CWDLoss'],
+    'mgd': ['MGDLoss'],
+    'fgd': ['FGDLoss'],
+    'amd': ['AMDLoss'],
+    'wsld': ['WSLDLoss'],
+    'dkd': ['DKDLoss'],
+    'nkd': ['NKDLoss'],
+    'bckd': ['BCKDLoss'],
+    'fgfi': ['FGFILoss'],
+    'cwd-wsld': ['CWDLoss', 'WSLDLoss'],
+    'mgd-wsld': ['MGDLoss', 'WSLDLoss'],
+    'mgd-dkd': ['MGDLoss', 'DKDLoss'],
+    'pkd-nkd': ['PKDLoss', 'NKDLoss'],
+    'pkd-dkd': ['PKDLoss', 'DKDLoss'],
 }
 DISTILLATIONS = [path for path in CONFIGS if path.stem.split('_')[0] in METHODS]
 
@@ -98,8 +113,10 @@ def narrow_distiller(distiller: Any, levels: int) -> None:
     channels = [32, 64, 128][:levels] if levels == 3 else 32
     for connector in (distiller.get('connectors') or {}).values():
         connector.update(in_channels=channels, out_channels=channels)
-    if 'regenerated' in distiller.distill_losses:
-        distiller.distill_losses.regenerated.channels = channels
+    for loss in distiller.distill_losses.values():
+        for name in ('channels', 'student_channels', 'teacher_channels'):
+            if name in loss:
+                loss[name] = channels
 
 
 def narrow_pair(model: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mmcv.cnn import build_activation_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -23,6 +24,8 @@ class PyramidAligner(BaseModule):
         out_channels: channels of the teacher's maps, alike.
         num_levels: number of levels; may be omitted where the channels are listed.
         kernel_size: side of the square kernel, odd.
+        act_cfg: activation behind each convolution, ``dict(type='ReLU')``; none when
+            omitted.
         init_cfg: initialisation; Kaiming-uniform (PyTorch's default) when omitted.
 
     Raises:
@@ -35,9 +38,11 @@ class PyramidAligner(BaseModule):
         out_channels: int | Sequence[int],
         num_levels: int | None = None,
         kernel_size: int = 1,
+        act_cfg: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        self.activate = build_activation_layer(act_cfg) if act_cfg else nn.Identity()
         self.convs = nn.ModuleList(
             nn.Conv2d(ours, theirs, kernel_size, padding=kernel_size // 2)
             for ours, theirs in zip(
@@ -58,8 +63,40 @@ class PyramidAligner(BaseModule):
                 'loss_forward_mappings.'
             )
         return tuple(
-            conv(level) for conv, level in zip(self.convs, levels, strict=True)
+            self.activate(conv(level))
+            for conv, level in zip(self.convs, levels, strict=True)
         )
+
+
+def channel_aligners(
+    num_levels: int | None,
+    student_channels: int | Sequence[int],
+    teacher_channels: int | Sequence[int],
+) -> tuple[nn.ModuleList, list[int]]:
+    """For each level a 1x1 convolution where the channels differ, otherwise nothing.
+
+    As the papers' losses have them, which own their aligner; ``PyramidAligner`` is one
+    that losses share.
+
+    Args:
+        num_levels: number of levels; one where no argument says otherwise.
+        student_channels: one number or one a level.
+        teacher_channels: alike.
+
+    Returns:
+        The aligners, and the teacher's channels of each level.
+
+    Raises:
+        ConfigError: if the numbers of levels contradict each other.
+    """
+    if isinstance(student_channels, int) and isinstance(teacher_channels, int):
+        num_levels = num_levels or 1
+    ours, theirs = channels_of_levels(num_levels, student_channels, teacher_channels)
+    aligners = nn.ModuleList(
+        nn.Identity() if s == t else nn.Conv2d(s, t, 1)
+        for s, t in zip(ours, theirs, strict=True)
+    )
+    return aligners, theirs
 
 
 def channels_of_levels(

@@ -82,6 +82,30 @@ def level_pairs(preds_S: Levels, preds_T: Levels) -> list[tuple[Tensor, Tensor]]
     return list(zip(students, teachers, strict=True))
 
 
+def built_pairs(
+    loss: nn.Module, built: Sequence[object], preds_S: Levels, preds_T: Levels
+) -> list[tuple[Tensor, Tensor]]:
+    """:func:`level_pairs` for a loss that has a trainable piece for each level.
+
+    Args:
+        loss: named in the error.
+        built: its pieces, one a level.
+        preds_S: the student's map or levels.
+        preds_T: the teacher's.
+
+    Raises:
+        ShapeError: if the numbers of levels and pieces differ.
+    """
+    pairs = level_pairs(preds_S, preds_T)
+    if len(pairs) != len(built):
+        raise ShapeError(
+            f'{type(loss).__name__} was built for {len(built)} levels, got '
+            f"{len(pairs)}. Set channels and num_levels, or choose 'levels' in "
+            'loss_forward_mappings.'
+        )
+    return pairs
+
+
 def map_size(level: Tensor) -> tuple[int, int]:
     """Height and width of a map (..., H, W)."""
     return int(level.shape[-2]), int(level.shape[-1])

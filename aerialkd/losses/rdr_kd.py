@@ -25,11 +25,12 @@ from mmengine.registry import MODELS as ALL_MODELS
 from torch import Tensor, nn
 
 from aerialkd.connectors import GenerationBlock, channels_of_levels
-from aerialkd.errors import ConfigError, ShapeError
+from aerialkd.errors import ConfigError
 from aerialkd.losses.base import (
     DistillLoss,
     Levels,
     Maps,
+    built_pairs,
     level_pairs,
     map_size,
     one_of,
@@ -114,13 +115,7 @@ class RegeneratedLoss(DistillLoss):
         Raises:
             ShapeError: if the shapes, or the number of levels, do not fit.
         """
-        pairs = level_pairs(preds_S, preds_T)
-        if len(pairs) != len(self.spatial_blocks):
-            raise ShapeError(
-                f'RegeneratedLoss was built for {len(self.spatial_blocks)} levels, got '
-                f"{len(pairs)}. Set channels and num_levels, or choose 'levels' in "
-                'loss_forward_mappings.'
-            )
+        pairs = built_pairs(self, self.spatial_blocks, preds_S, preds_T)
         total = sum(self._level(i, s, t, batch) for i, (s, t) in enumerate(pairs))
         return self.loss_weight * total / batch.num_images  # type: ignore[return-value]
 
@@ -321,26 +316,35 @@ class ResponsiveLoss(DistillLoss):
         self, preds_S: Any, preds_T: Any, batch: BatchContext
     ) -> tuple[list[Tensor], Tensor]:
         """Both terms: of the classes (N, H_l, W_l), of the boxes of priors (N, L)."""
-        if not batch.sigmoid_scores:
-            raise ConfigError(
-                'ResponsiveLoss treats each class as a binary problem (sigmoid), but '
-                'the head ends in a softmax. Set use_sigmoid=True in loss_cls.'
-            )
+        self._require_sigmoid(batch)
         # The logits stay maps: to list them by prior would copy them for nothing.
         classes = [
             self._classification(s, t, batch)
             for s, t in level_pairs(preds_S[0], preds_T[0])
         ]
+        return classes, self._boxes(preds_S, preds_T, batch)
+
+    def _require_sigmoid(self, batch: BatchContext) -> None:
+        if not batch.sigmoid_scores:
+            raise ConfigError(
+                f'{type(self).__name__} treats each class as a binary problem '
+                '(sigmoid), but the head ends in a softmax. Set use_sigmoid=True in '
+                'loss_cls.'
+            )
+
+    def _boxes(self, preds_S: Any, preds_T: Any, batch: BatchContext) -> Tensor:
+        """Weighted localisation of every prior, (N, L)."""
         boxes_S = batch.decoded_boxes(preds_S[1], of_student=True)
         boxes_T = batch.decoded_boxes(preds_T[1], of_student=False)
-        same_shape('ResponsiveLoss, boxes of all priors', boxes_S, boxes_T)
+        name = f'{type(self).__name__}, boxes of all priors'
+        same_shape(name, boxes_S, boxes_T)
         boxes = self._localisation(boxes_S.flatten(0, 1), boxes_T.flatten(0, 1))
         boxes = boxes.view(boxes_S.shape[:2])
         if self.loc_weight == 'disparity':
             logits = (batch.flat_logits(preds[0]) for preds in (preds_S, preds_T))
             boxes = boxes * _disparity(*logits)
         valid = batch.valid_priors(preds_S[0], boxes.shape[1])
-        return classes, boxes if valid is None else boxes * valid
+        return boxes if valid is None else boxes * valid
 
     def _classification(self, s: Tensor, t: Tensor, batch: BatchContext) -> Tensor:
         same_shape('ResponsiveLoss, class scores', s, t)

@@ -2,5 +2,5 @@ _base_ = [
     '../_base_/pairs/demo_zoom-retinanet.py',
     '../_base_/distillers/cskd.py',
 ]
-model = dict(distiller=_base_.distiller)
+model = dict(distiller=_base_.cskd)
 work_dir = 'work_dirs/demo_zoom/cskd_zoom-retinanet'

@@ -2,5 +2,5 @@ _base_ = [
     '../_base_/pairs/demo_rotated-retinanet.py',
     '../_base_/distillers/kd_rnet.py',
 ]
-model = dict(distiller=_base_.distiller)
+model = dict(distiller=_base_.kd_rnet)
 work_dir = 'work_dirs/demo_rotated/kd-rnet_rotated-retinanet'

@@ -2,6 +2,6 @@ _base_ = [
     '../_base_/pairs/demo_retinanet.py',
     '../_base_/distillers/rdr_kd.py',
 ]
-_base_.distiller.distill_losses.regenerated.update(channels=64, num_levels=4)
-model = dict(distiller=_base_.distiller)
+_base_.rdr_kd.distill_losses.regenerated.update(channels=64, num_levels=4)
+model = dict(distiller=_base_.rdr_kd)
 work_dir = 'work_dirs/demo/rdr-kd_retinanet'

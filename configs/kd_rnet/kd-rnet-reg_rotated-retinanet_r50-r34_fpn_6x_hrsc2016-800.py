@@ -3,5 +3,5 @@ _base_ = [
     '../_base_/distillers/kd_rnet.py',
 ]
 # Of one class, so that the class distribution says nothing: boxes alone.
-_base_.distiller.only = ['soft_regression']
-model = dict(distiller=_base_.distiller)
+_base_.kd_rnet.only = ['soft_regression']
+model = dict(distiller=_base_.kd_rnet)

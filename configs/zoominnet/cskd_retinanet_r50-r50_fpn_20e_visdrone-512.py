@@ -3,4 +3,4 @@ _base_ = [
     '../_base_/pairs/retinanet_r50-r50_fpn_20e_visdrone-512.py',
     '../_base_/distillers/cskd.py',
 ]
-model = dict(distiller=_base_.distiller)
+model = dict(distiller=_base_.cskd)

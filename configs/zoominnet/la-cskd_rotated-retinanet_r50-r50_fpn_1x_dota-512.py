@@ -10,6 +10,6 @@ model = dict(
     teacher='configs/detectors/rotated_retinanet/rotated-retinanet_r50_fpn_1x_dota-1024.py',
     teacher_ckpt='work_dirs/rotated-retinanet_r50_fpn_1x_dota-1024/epoch_12.pth',
     architecture=_base_.model,
-    distiller=_base_.distiller,
+    distiller=_base_.cskd,
 )
 train_dataloader = dict(dataset=dict(pipeline=_base_.zoomed_train_pipeline))

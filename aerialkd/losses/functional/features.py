@@ -5,9 +5,43 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aerialkd.losses.functional.checks import at_least_float, same_shape
+from aerialkd.losses.functional.checks import above_zero, at_least_float, same_shape
 
 STD_EPS = 1e-6  # PKD's official code adds it to the standard deviation
+
+
+def channel_wise_divergence(s: Tensor, t: Tensor, tau: float = 1.0) -> Tensor:
+    """CWD: where each channel is active (Shu et al. 2021, eq. 5).
+
+    Each channel becomes a distribution over its cells, phi = softmax(map / tau):
+
+        L = tau^2 / (N * C) * sum over images, channels and cells of
+            phi_t * log(phi_t / phi_s)
+
+    Args:
+        s: student maps, (N, C, H, W): features, or class logits.
+        t: teacher maps, same shape; receives no gradient.
+        tau: temperature, above 0.
+
+    Returns:
+        Scalar, at least 0; 0 where the channels differ by a constant.
+
+    Raises:
+        ShapeError: if the shapes differ.
+        ConfigError: if tau is not above 0.
+
+    Example:
+        >>> s, t = torch.zeros(1, 1, 1, 2), torch.tensor([[[[0.0, 3.0]]]]).log1p()
+        >>> round(channel_wise_divergence(s, t).item(), 4)  # ln 2 - entropy(1/5, 4/5)
+        0.1927
+    """
+    same_shape('channel_wise_divergence', s, t)
+    above_zero('tau', tau)
+    log_s, log_t = (
+        (at_least_float(x).flatten(2) / tau).log_softmax(-1) for x in (s, t.detach())
+    )
+    divergence = (log_t.exp() * (log_t - log_s)).sum(-1)  # (N, C)
+    return tau**2 * divergence.clamp(min=0).mean()
 
 
 def pearson_loss(s: Tensor, t: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 # ZoomInNet's cross-scale distillation (CSKD): position-aware L2 at the key positions of
 # all pyramid levels.
-distiller = dict(
+cskd = dict(
     type='aerialkd.DetectionDistiller',
     recorders=dict(fpn=dict(type='ModuleOutputs', source='neck')),
     distill_losses=dict(

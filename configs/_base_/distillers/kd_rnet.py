@@ -1,5 +1,5 @@
 # KD-RNet: class distribution and encoded box of the head, at the student's positives.
-distiller = dict(
+kd_rnet = dict(
     type='aerialkd.DetectionDistiller',
     recorders=dict(head=dict(type='HeadOutputs')),
     distill_losses=dict(

@@ -1,5 +1,5 @@
 # PKD on the first four pyramid levels, as in its official RetinaNet and GFL configs.
-distiller = dict(
+pkd = dict(
     type='aerialkd.DetectionDistiller',
     recorders=dict(fpn=dict(type='ModuleOutputs', source='neck')),
     distill_losses=dict(pkd=dict(type='aerialkd.PKDLoss', loss_weight=10.0)),

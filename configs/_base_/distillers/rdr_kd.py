@@ -1,6 +1,6 @@
 # RDR-KD: regenerated and decoupled distillation of every neck output, responsive
 # distillation of the dense head. Channels of 256 at five levels, as FPN has them.
-distiller = dict(
+rdr_kd = dict(
     type='aerialkd.DetectionDistiller',
     recorders=dict(
         fpn=dict(type='ModuleOutputs', source='neck'),

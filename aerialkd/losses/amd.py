@@ -1,0 +1,122 @@
+"""AMD: Adaptive Masked Distillation for Object Detection.
+
+Yang et al., IJCNN 2023 ("AWD" in RDR-KD's tables).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmdet.models.layers import SELayer
+from torch import Tensor, nn
+
+from aerialkd.connectors import GenerationBlock, channel_aligners
+from aerialkd.losses.base import (
+    DistillLoss,
+    Levels,
+    Maps,
+    built_pairs,
+    level_pairs,
+    one_of,
+)
+from aerialkd.losses.functional import spatial_channel_attention
+from aerialkd.losses.functional.checks import above_zero, same_shape
+from aerialkd.losses.functional.features import squared_distance
+from aerialkd.registry import MODELS
+from aerialkd.structures import BatchContext
+
+SE_INPUTS = ('regenerated', 'student', 'teacher')
+
+
+@MODELS.register_module()
+class AMDLoss(DistillLoss):
+    """Restore the cells that the teacher attends to, channel by channel weighed.
+
+    Cells whose spatial attention of the *teacher* (as FGD's, mean 1) exceeds a threshold
+    are masked out of the student's map; a generation block (MGD's) restores them, and a
+    squeeze-and-excitation block weighs the channels of the result::
+
+        L = alpha_amd * sum (F_t - w * G(F_s * [A_s <= threshold]))^2 / N
+
+    summed over the levels. The idea is the paper's; its threshold, weight and the input
+    of the squeeze-and-excitation block could not be verified against its code, so that
+    they are arguments with the values of MGD and RDR-KD. Without boxes: horizontal and
+    rotated detectors alike.
+
+    Args:
+        student_channels: channels of the student's maps, one number or one a level;
+            where they differ from the teacher's, a 1x1 convolution aligns them.
+        teacher_channels: alike.
+        alpha_amd: weight; MGD's.
+        threshold: attention above which a cell is masked; 1 is the mean.
+        temp: temperature of the attention; FGD's.
+        se_input: what the channel weights w are made of: the ``'regenerated'`` map
+            itself, the ``'student'``'s map before the mask, or the ``'teacher'``'s.
+        se_ratio: channels over those between the block's layers.
+        num_levels: number of levels; one where no argument says otherwise.
+        loss_weight: a further factor.
+    """
+
+    def __init__(
+        self,
+        student_channels: int | Sequence[int],
+        teacher_channels: int | Sequence[int],
+        alpha_amd: float = 2e-5,
+        threshold: float = 1.0,
+        temp: float = 0.5,
+        se_input: str = 'regenerated',
+        se_ratio: int = 16,
+        num_levels: int | None = None,
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(loss_weight)
+        above_zero('AMDLoss.temp', temp)
+        one_of(self, 'se_input', se_input, SE_INPUTS)
+        self.alpha_amd, self.threshold, self.temp = alpha_amd, threshold, temp
+        self.se_input = se_input
+        self.align, channels = channel_aligners(
+            num_levels, student_channels, teacher_channels
+        )
+        self.generation = nn.ModuleList(GenerationBlock(width) for width in channels)
+        self.excitation = nn.ModuleList(
+            SELayer(width, min(se_ratio, width)) for width in channels
+        )
+
+    def forward(self, preds_S: Levels, preds_T: Levels) -> Tensor:
+        """Restore maps (N, C, H_l, W_l); the result is a scalar.
+
+        Raises:
+            ShapeError: if shapes or the number of levels do not fit.
+        """
+        pairs = built_pairs(self, self.generation, preds_S, preds_T)
+        total = sum(self._level(level, s, t) for level, (s, t) in enumerate(pairs))
+        return self.loss_weight * self.alpha_amd * total  # type: ignore[return-value]
+
+    def _level(self, level: int, s: Tensor, t: Tensor) -> Tensor:
+        s, t = self.align[level](s), t.detach()
+        same_shape('AMDLoss', s, t)
+        new = self.generation[level](s * self.keep(t)[:, None].to(s.dtype))
+        source = {'regenerated': new, 'student': s, 'teacher': t}[self.se_input]
+        new = new * self._channel_weights(level, source)
+        return squared_distance(new, t).sum() / len(s)
+
+    def _channel_weights(self, level: int, source: Tensor) -> Tensor:
+        """Weights in (0, 1) of the channels, (N, C, 1, 1)."""
+        block = self.excitation[level]  # whose forward() weighs its own input only
+        return block.conv2(block.conv1(block.global_avgpool(source)))
+
+    @torch.no_grad()
+    def keep(self, t: Tensor) -> Tensor:
+        """Cells of a level that stay in the student's map, (N, H, W) bool."""
+        return spatial_channel_attention(t, self.temp)[0] <= self.threshold
+
+    def masks(self, preds_T: Levels, batch: BatchContext) -> Maps:
+        """The teacher's attention, and the cells that stay."""
+        maps = [t for t, _ in level_pairs(preds_T, preds_T)]
+        return {
+            'attention A_s': tuple(
+                spatial_channel_attention(t, self.temp)[0] for t in maps
+            ),
+            'mask (0: regenerated)': tuple(self.keep(t).float() for t in maps),
+        }

@@ -1,0 +1,79 @@
+"""MGD: Masked Generative Distillation.
+
+Yang et al., ECCV 2022.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from aerialkd.connectors import GenerationBlock, channel_aligners
+from aerialkd.errors import ConfigError
+from aerialkd.losses.base import DistillLoss, Levels, built_pairs
+from aerialkd.losses.functional.checks import same_shape
+from aerialkd.losses.functional.features import squared_distance
+from aerialkd.registry import MODELS
+
+
+@MODELS.register_module()
+class MGDLoss(DistillLoss):
+    """Restore the teacher's map from a randomly masked student's map (eq. 2 to 4).
+
+    A cell is kept where a uniform random number is at most ``1 - lambda_mgd``, all its
+    channels together; a block of two convolutions restores the teacher's map::
+
+        L = alpha_mgd * sum over images, channels and cells of (F_t - G(F_s * M))^2 / N
+
+    summed over the levels. The sum stays a sum, which the small weights assume.
+    Without boxes: horizontal and rotated detectors alike.
+
+    Args:
+        student_channels: channels of the student's maps, one number or one a level;
+            where they differ from the teacher's, a 1x1 convolution aligns them.
+        teacher_channels: alike.
+        alpha_mgd: weight; 2e-5 for one-stage and 5e-7 for two-stage detectors.
+        lambda_mgd: share of the cells that are masked; .65 and .45.
+        num_levels: number of levels; one where no argument says otherwise.
+        loss_weight: a further factor.
+    """
+
+    def __init__(
+        self,
+        student_channels: int | Sequence[int],
+        teacher_channels: int | Sequence[int],
+        alpha_mgd: float = 2e-5,
+        lambda_mgd: float = 0.65,
+        num_levels: int | None = None,
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(loss_weight)
+        if not 0 <= lambda_mgd <= 1:
+            raise ConfigError(
+                f'MGDLoss.lambda_mgd: got {lambda_mgd}, expected a share in [0, 1].'
+            )
+        self.alpha_mgd, self.lambda_mgd = alpha_mgd, lambda_mgd
+        self.align, channels = channel_aligners(
+            num_levels, student_channels, teacher_channels
+        )
+        self.generation = nn.ModuleList(GenerationBlock(width) for width in channels)
+
+    def forward(self, preds_S: Levels, preds_T: Levels) -> Tensor:
+        """Restore maps (N, C, H_l, W_l); the result is a scalar.
+
+        Raises:
+            ShapeError: if shapes or the number of levels do not fit.
+        """
+        pairs = built_pairs(self, self.generation, preds_S, preds_T)
+        total = sum(self._level(level, s, t) for level, (s, t) in enumerate(pairs))
+        return self.loss_weight * self.alpha_mgd * total  # type: ignore[return-value]
+
+    def _level(self, level: int, s: Tensor, t: Tensor) -> Tensor:
+        s = self.align[level](s)
+        same_shape('MGDLoss', s, t)
+        random = torch.rand((len(s), 1, *s.shape[2:]), device=s.device)
+        keep = (random <= 1 - self.lambda_mgd).to(s.dtype)
+        new = self.generation[level](s * keep)
+        return squared_distance(new, t).sum() / len(s)

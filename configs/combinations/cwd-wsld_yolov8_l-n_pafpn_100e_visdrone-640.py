@@ -1,0 +1,13 @@
+_base_ = [
+    '../_base_/pairs/yolov8_l-n_pafpn_100e_visdrone-640.py',
+    '../_base_/distillers/cwd_wsld.py',
+]
+_base_.cwd_wsld.connectors = dict(
+    align=dict(
+        type='aerialkd.PyramidAligner',
+        in_channels=[64, 128, 256],
+        out_channels=[256, 512, 512],
+    )
+)
+_base_.cwd_wsld.loss_forward_mappings.cwd = dict(recorder='fpn', connector='align')
+model = dict(distiller=_base_.cwd_wsld)
