@@ -5,77 +5,17 @@ import copy
 import numpy as np
 import pytest
 import torch
-from mmdet.structures import DetDataSample
 from mmengine.registry import MODELS
-from mmengine.structures import InstanceData
 from mmrotate.structures.bbox import RotatedBoxes
 
 from aerialkd.errors import ConfigError, RecordError, ShapeError
 from aerialkd.losses import SoftClassLoss, SoftRegressionLoss
-from aerialkd.structures import AssignedTargets, BatchContext
 from tests.builders import batch as raw_batch
 from tests.builders import distill, fcos, gfl, retinanet, rotated_retinanet
+from tests.contexts import DIMENSIONS, SIZES, A, K, L, by_prior, head_of, outputs
+from tests.contexts import with_positives as context
 
-SIZES = [(8, 8), (4, 4), (2, 2), (1, 1)]
-A, K = 6, 3  # anchors a cell and classes of the builders' heads
-L = A * sum(h * w for h, w in SIZES)
-DIMENSIONS = {'horizontal': 4, 'rotated': 5}
 HEADS = pytest.mark.parametrize('kind', DIMENSIONS)
-
-
-def head_of(kind):
-    cfg = retinanet() if kind == 'horizontal' else rotated_retinanet()
-    return MODELS.build(cfg).bbox_head
-
-
-def outputs(kind, images=2):
-    """Random class scores and deltas of a head, by level."""
-    return tuple(
-        tuple(torch.randn(images, A * columns, *size) for size in SIZES)
-        for columns in (K, DIMENSIONS[kind])
-    )
-
-
-def by_prior(levels, columns):
-    """mmdet's order, spelled out: levels, rows, columns, anchors."""
-    images = len(levels[0])
-    rows = [
-        level[image, a * columns : (a + 1) * columns, y, x]
-        for image in range(images)
-        for level in levels
-        for y in range(level.shape[2])
-        for x in range(level.shape[3])
-        for a in range(A)
-    ]
-    return torch.stack(rows).view(images, L, columns)
-
-
-def context(kind, positive, avg_factor=None, image=(64, 64), heads=None):
-    """Two images of which the given (image, prior) pairs are positive."""
-    labels = torch.full((2, L), K)
-    for where in positive:
-        labels[where] = 1
-    factor = float(max(len(positive), 1) if avg_factor is None else avg_factor)
-    assigned = AssignedTargets(
-        labels=labels,
-        label_weights=torch.ones(2, L),
-        bbox_targets=torch.zeros(2, L, DIMENSIONS[kind]),
-        bbox_weights=torch.zeros(2, L, DIMENSIONS[kind]),
-        priors=torch.zeros(2, L, DIMENSIONS[kind]),
-        num_level_priors=tuple(A * h * w for h, w in SIZES),
-        avg_factor=torch.tensor(factor),
-        num_classes=K,
-    )
-    samples = []
-    for _ in range(2):
-        sample = DetDataSample(metainfo=dict(img_shape=image))
-        boxes = torch.zeros(0, DIMENSIONS[kind])
-        sample.gt_instances = InstanceData(
-            bboxes=boxes, labels=torch.zeros(0, dtype=torch.long)
-        )
-        samples.append(sample)
-    heads = heads or (head_of(kind), head_of(kind))
-    return BatchContext(samples, (64, 64), lambda: assigned, heads)
 
 
 POSITIVE = [(0, 3), (0, 200), (1, L - 1)]

@@ -3,29 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from mmdet.structures import DetDataSample
-from mmengine.structures import InstanceData
 from torch.autograd import gradcheck
 
 from aerialkd.errors import BoxTypeError, ConfigError, RecordError, ShapeError
 from aerialkd.losses import DecoupledLoss, RegeneratedLoss, ResponsiveLoss
-from aerialkd.structures import BatchContext
-
-NONE = torch.zeros(0, 4)
-
-
-def context(*boxes, input_shape=(32, 32), img_shapes=None, **options):
-    """A batch of images with the given boxes, each a list of rows or a tensor."""
-    samples = []
-    for index, rows in enumerate(boxes):
-        shape = img_shapes[index] if img_shapes else input_shape
-        sample = DetDataSample(metainfo=dict(img_shape=shape))
-        sample.gt_instances = InstanceData(
-            bboxes=torch.as_tensor(rows, dtype=torch.float32),
-            labels=torch.zeros(len(rows), dtype=torch.long),
-        )
-        samples.append(sample)
-    return BatchContext(samples, input_shape, **options)
+from tests.contexts import NONE, many_boxes
+from tests.contexts import with_boxes as context
 
 
 def regenerated(channels=3, levels=1, **options):
@@ -38,13 +21,6 @@ def spotted(value=5.0):
     feat = torch.zeros(1, 3, 4, 4)
     feat[0, :2, 1, 2] = value
     return feat
-
-
-def many_boxes(num, size=64.0, rotated=False):
-    centre, wh = size * torch.rand(num, 2), 1 + size / 4 * torch.rand(num, 2)
-    if rotated:
-        return torch.cat([centre, wh, torch.rand(num, 1) * 3 - 1.5], 1)
-    return torch.cat([centre - wh / 2, centre + wh / 2], 1)
 
 
 class TestRegenerated:

@@ -100,7 +100,7 @@ def decoupled_kd(
     Example:
         >>> s, t = torch.zeros(1, 2), torch.tensor([[0.0, 3.0]]).log1p()
         >>> loss = decoupled_kd(s, t, torch.tensor([0]), tau=1.0)
-        >>> round(loss.item(), 4)  # (ln 1/2 - ln 2/3... ) of (1/5, 4/5) to (1/2, 1/2)
+        >>> round(loss.item(), 4)  # (1/5, 4/5) against (1/2, 1/2)
         0.1927
     """
     check_labels('decoupled_kd', s, labels)

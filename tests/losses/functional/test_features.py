@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from aerialkd.errors import ShapeError
-from aerialkd.losses.functional import pearson_loss
+from aerialkd.errors import ConfigError, ShapeError
+from aerialkd.losses.functional import channel_wise_divergence, pearson_loss
 
 
 def oracle(s, t):
@@ -84,3 +84,81 @@ def test_half_precision(dtype):
 def test_other_shapes_are_refused():
     with pytest.raises(ShapeError, match=r'\(1, 2, 3, 3\).*PyramidAligner'):
         pearson_loss(torch.zeros(1, 2, 3, 3), torch.zeros(1, 4, 3, 3))
+
+
+class TestChannelWiseDivergence:
+    @staticmethod
+    def oracle(s, t, tau):
+        total = 0.0
+        for s_i, t_i in zip(s, t, strict=True):
+            for s_c, t_c in zip(s_i, t_i, strict=True):
+                p, q = np.exp(s_c / tau), np.exp(t_c / tau)
+                p, q = p / p.sum(), q / q.sum()
+                total += (q * np.log(q / p)).sum()
+        return tau**2 * total / (s.shape[0] * s.shape[1])
+
+    @pytest.mark.parametrize('tau', [0.5, 1.0, 4.0])
+    def test_matches_the_formula(self, tau):
+        s, t = torch.randn(2, 2, 3, 4, 5, dtype=torch.float64)
+        expected = self.oracle(s.numpy(), t.numpy(), tau)
+        found = channel_wise_divergence(s, t, tau).item()
+        assert found == pytest.approx(expected, rel=1e-10)
+
+    def test_worked_example(self):
+        # Student (1/2, 1/2), teacher (1/4, 3/4) in one channel, equal in the other.
+        s = torch.zeros(1, 2, 1, 2, dtype=torch.float64)
+        t = torch.zeros(1, 2, 1, 2, dtype=torch.float64)
+        t[0, 0, 0, 1] = np.log(3)
+        by_hand = (np.log(1 / 2) / 4 + 3 * np.log(3 / 2) / 4) / 2
+        assert channel_wise_divergence(s, t).item() == pytest.approx(by_hand)
+
+    def test_knows_where_not_how_much(self):
+        t = torch.randn(1, 3, 4, 4)
+        offset = torch.randn(1, 3, 1, 1)
+        assert channel_wise_divergence(t + offset, t).item() == pytest.approx(
+            0, abs=1e-6
+        )
+        assert channel_wise_divergence(2 * t, t).item() > 1e-2
+
+    def test_hot_limit_is_half_the_variance_of_the_difference(self):
+        s, t = torch.randn(2, 2, 3, 4, 5, dtype=torch.float64)
+        limit = (s - t).flatten(2).var(2, unbiased=False).mean().item() / 2
+        found = channel_wise_divergence(s, t, 1e4).item()
+        assert found == pytest.approx(limit, rel=1e-3)
+
+    def test_gradient_of_the_student_alone(self):
+        s, t = torch.randn(2, 1, 2, 2, 3, dtype=torch.float64)
+        s.requires_grad_()
+        assert gradcheck(lambda s: channel_wise_divergence(s, t, 2.0), (s,))
+        t.requires_grad_()
+        channel_wise_divergence(s, t).backward()
+        assert t.grad is None
+
+    def test_peaked_constant_and_single_cell_maps(self):
+        """softmax().log() would be NaN on the first."""
+        t = torch.zeros(1, 1, 2, 2)
+        t[..., 0, 0] = 1e4
+        for size in ((2, 2), (1, 1)):
+            s = torch.zeros(1, 1, *size, requires_grad=True)
+            value = channel_wise_divergence(s, t[..., : size[0], : size[1]])
+            value.backward()
+            assert torch.isfinite(value)
+            assert torch.isfinite(s.grad).all()
+        assert value.item() == 0  # of one cell
+
+    def test_average_over_the_images(self):
+        s, t = torch.randn(2, 4, 3, 4, 4)
+        halves = [channel_wise_divergence(s[i], t[i]).item() for i in ([0, 1], [2, 3])]
+        whole = channel_wise_divergence(s, t).item()
+        assert whole == pytest.approx(np.mean(halves), rel=1e-5)
+
+    def test_half_precision_and_mistakes(self):
+        s, t = 3 * torch.randn(2, 2, 8, 16, 16)
+        half = channel_wise_divergence(s.bfloat16(), t.bfloat16())
+        assert half.dtype == torch.float32
+        full = channel_wise_divergence(s, t).item()
+        assert half.item() == pytest.approx(full, rel=2e-2)
+        with pytest.raises(ShapeError, match='must have the same shape'):
+            channel_wise_divergence(s, t[..., 1:])
+        with pytest.raises(ConfigError, match='tau: got -1'):
+            channel_wise_divergence(s, t, -1)
