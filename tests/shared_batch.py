@@ -17,6 +17,7 @@ from aerialkd.algorithms import DetectionDistill
 from tests.builders import batch, gfl, retinanet, rotated_retinanet, yolov8
 
 DETECTORS = dict(retinanet=retinanet, gfl=gfl, rotated=rotated_retinanet, yolov8=yolov8)
+CHANNELS = dict(student_channels=16, teacher_channels=16, num_levels=4)
 # Losses with the record that they compare. Weights bring all to the task loss's size.
 LOSSES = dict(
     PKDLoss=('fpn', dict(loss_weight=1.0)),
@@ -26,6 +27,16 @@ LOSSES = dict(
     SoftClassLoss=('head', dict(loss_weight=100.0)),
     SoftRegressionLoss=('head', dict(loss_weight=100.0)),
     PositionAwareL2Loss=('fpn', dict(loss_weight=1.0)),
+    CWDLoss=('fpn', dict()),
+    # Nothing masked: each process draws its own mask.
+    MGDLoss=('fpn', dict(CHANNELS, alpha_mgd=1e-3, lambda_mgd=0.0)),
+    FGDLoss=('fpn', dict(CHANNELS, loss_weight=10.0)),
+    AMDLoss=('fpn', dict(CHANNELS, alpha_amd=1e-3)),
+    FGFILoss=('fpn', dict(loss_weight=1.0)),
+    WSLDLoss=('head', dict(loss_weight=100.0)),
+    DKDLoss=('head', dict(loss_weight=100.0)),
+    NKDLoss=('head', dict(loss_weight=100.0)),
+    BCKDLoss=('head', dict(loss_weight=0.01)),
 )
 ANCHORS_OF_POINTS = dict(
     type='mmdet.AnchorGenerator', ratios=[1.0], scales=[4], strides=[8, 16, 32]
@@ -64,7 +75,10 @@ class Case(NamedTuple):
             student.bbox_head.times_batch_size = False
             if self.loss == 'RegeneratedLoss':
                 options = dict(options, channels=[32, 64, 128], num_levels=3)
-            if self.loss == 'PositionAwareL2Loss':
+            if 'student_channels' in options:
+                widths = dict.fromkeys(CHANNELS, [32, 64, 128])
+                options = dict(options, **{**widths, 'num_levels': 3})
+            if self.loss in ('PositionAwareL2Loss', 'FGFILoss'):
                 options = dict(options, anchors=ANCHORS_OF_POINTS)
         kinds = dict(fpn='ModuleOutputs', head='HeadOutputs')
         sources = dict(fpn='neck', head='bbox_head')

@@ -21,7 +21,7 @@ from aerialkd.structures import BatchContext, sums_of_cells
 
 @MODELS.register_module()
 class BCKDLoss(ResponsiveLoss):
-    """Binary class distillation, and the boxes of all priors (eq. 5 to 8).
+    """Binary class distillation, and the boxes of all priors.
 
     RDR-KD's :class:`ResponsiveLoss` is its descendant. With the logits of the student's
     own head::

@@ -15,7 +15,7 @@ from aerialkd.registry import MODELS
 
 @MODELS.register_module()
 class CWDLoss(DistillLoss):
-    """Where each channel is active, summed over the levels (eq. 4, 5).
+    """Where each channel is active, summed over the levels.
 
     For features of any pyramid, and for maps of class logits (record ``HeadOutputs``,
     ``data_idx=0``). See :func:`channel_wise_divergence`. All cells of the batch count,

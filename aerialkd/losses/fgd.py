@@ -8,7 +8,7 @@ Yang et al., CVPR 2022.
 | M, S (eq. 2, 3) | ``foreground``, ``background``: mask times scale |
 | L_fea (eq. 8) | ``alpha_fgd``, ``beta_fgd`` |
 | L_at (eq. 9) | ``gamma_fgd`` |
-| R, L_global (eq. 11, 12) | ``student_context``, ``teacher_context``, ``lambda_fgd`` |
+| R, L_global | ``student_context``, ``teacher_context``, ``lambda_fgd`` |
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from aerialkd.structures import BatchContext
 
 @MODELS.register_module()
 class FGDLoss(DistillLoss):
-    """Foreground and background apart, and the relations of all cells (eq. 2 to 13).
+    """Foreground and background apart, and the relations of all cells.
 
     With the teacher's attention A_s, A_c as weights, for each level::
 

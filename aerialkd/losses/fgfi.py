@@ -18,7 +18,7 @@ from aerialkd.structures import BatchContext
 
 @MODELS.register_module()
 class FGFILoss(PositionAwareL2Loss):
-    """Imitate features at anchors near objects (eq. 1 to 3).
+    """Imitate features at anchors near objects.
 
     The ancestor of ZoomInNet's :class:`PositionAwareL2Loss`, with a fixed factor for the
     mask and half the squared difference: for each level ``sum over key cells and

@@ -16,7 +16,7 @@ from aerialkd.registry import MODELS
 
 @MODELS.register_module()
 class NKDLoss(LabelledHeadLoss):
-    """The true class, and the other classes brought to the same sum (eq. 7).
+    """The true class, and the other classes brought to the same sum.
 
     :func:`normalized_kd` of each object's priors: those that the student's assignment
     made positive, with a softmax over the class logits and the assigned classes as

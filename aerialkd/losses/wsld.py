@@ -15,7 +15,7 @@ from aerialkd.registry import MODELS
 
 @MODELS.register_module()
 class WSLDLoss(LabelledHeadLoss):
-    """Soft labels, weighed by what is left to learn (eq. 12).
+    """Soft labels, weighed by what is left to learn.
 
     :func:`weighted_soft_label` of each object's priors: those that the student's
     assignment made positive, with a softmax over the class logits and the assigned

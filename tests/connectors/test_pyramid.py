@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from aerialkd.connectors import GenerationBlock, PyramidAligner
+from aerialkd.connectors import GenerationBlock, PyramidAligner, channel_aligners
 from aerialkd.errors import ConfigError, ShapeError
 
 
@@ -39,3 +39,25 @@ def test_generation_keeps_padding_out():
     # Without neighbours a cell is regenerated from itself.
     single = GenerationBlock(3, kernel_size=1)
     torch.testing.assert_close(single(padded)[..., :4, :4], single(alone))
+
+
+def test_activation_behind_each_convolution():
+    levels = [torch.randn(1, 4, 6, 6), torch.randn(1, 4, 3, 3)]
+    plain = PyramidAligner(4, 5, 2, kernel_size=3)
+    active = PyramidAligner(4, 5, 2, kernel_size=3, act_cfg=dict(type='ReLU'))
+    active.load_state_dict(plain.state_dict())
+    for before, after in zip(plain(levels), active(levels), strict=True):
+        assert (before < 0).any()
+        assert after.equal(before.clamp(min=0))
+
+
+def test_aligners_where_channels_differ():
+    aligners, channels = channel_aligners(None, 8, 8)
+    assert channels == [8]
+    assert isinstance(aligners[0], torch.nn.Identity)
+    aligners, channels = channel_aligners(3, 4, 8)
+    assert [a.weight.shape for a in aligners] == [(8, 4, 1, 1)] * 3
+    aligners, channels = channel_aligners(None, [4, 8], 8)
+    assert [isinstance(a, torch.nn.Identity) for a in aligners] == [False, True]
+    with pytest.raises(ConfigError, match='expected one number of levels'):
+        channel_aligners(3, [4, 8], 8)

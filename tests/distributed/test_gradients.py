@@ -22,7 +22,16 @@ NUMBERS = ((6, 2), (0, 3), (0, 0))
 BY_PROCESS = {'PKDLoss', 'retinanet', 'rotated'}
 
 
+# What counts the objects of all processes; the others are means over the images.
+COUNTS = {'WSLDLoss', 'DKDLoss', 'NKDLoss', 'BCKDLoss', 'FGFILoss'}
+MEANS = {'CWDLoss', 'MGDLoss', 'FGDLoss', 'AMDLoss'}
+
+
 def served(case):
+    if case.loss in COUNTS | MEANS and case.algorithm == 'CrossScaleDistill':
+        return False  # nothing in them knows the scale
+    if case.loss in MEANS and case.detector in ('gfl', 'rotated'):
+        return False  # nor, but for FGD's boxes, the head
     if case.detector == 'yolov8' and case.algorithm == 'CrossScaleDistill':
         return False  # no config of it, and no finer level to teach it with
     if case.detector not in ('retinanet', 'rotated'):

@@ -11,7 +11,7 @@ STD_EPS = 1e-6  # PKD's official code adds it to the standard deviation
 
 
 def channel_wise_divergence(s: Tensor, t: Tensor, tau: float = 1.0) -> Tensor:
-    """CWD: where each channel is active (Shu et al. 2021, eq. 5).
+    """CWD: where each channel is active (Shu et al. 2021).
 
     Each channel becomes a distribution over its cells, phi = softmax(map / tau):
 

@@ -23,7 +23,7 @@ RATIO_EPS = 1e-7  # WSLD's official code adds it to the teacher's cross entropy
 def weighted_soft_label(
     s: Tensor, t: Tensor, labels: Tensor, tau: float = 2.0
 ) -> Tensor:
-    """WSLD: soft labels weighed by what is left to learn (Zhou et al. 2021, eq. 12).
+    """WSLD: soft labels weighed by what is left to learn (Zhou et al. 2021).
 
     ``tau**2 * mean_i w_i * (-sum over classes of softmax(t / tau) log softmax(s / tau))``
     with ``w_i = 1 - exp(-CE(s_i, y_i) / (CE(t_i, y_i) + 1e-7))``, the cross entropies at
@@ -131,7 +131,7 @@ def normalized_kd(
     """NKD: cross entropies of the true class and of the others (Yang et al. 2023).
 
     ``mean_i (-p_t(y) log p_s(y)) + gamma * tau**2 * mean_i (-sum over other classes of
-    q_t log q_s)`` (their eq. 7) with p the softmax at temperature 1 and q that over the
+    q_t log q_s)`` with p the softmax at temperature 1 and q that over the
     other classes only, at tau. Cross entropies: not 0 where both agree.
 
     Args:
