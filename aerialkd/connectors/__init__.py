@@ -2,5 +2,6 @@
 
 from aerialkd.connectors.generation import GenerationBlock
 from aerialkd.connectors.pyramid import PyramidAligner, channels_of_levels
+from aerialkd.connectors.towers import TowerAligner
 
-__all__ = ['GenerationBlock', 'PyramidAligner', 'channels_of_levels']
+__all__ = ['GenerationBlock', 'PyramidAligner', 'TowerAligner', 'channels_of_levels']
