@@ -9,6 +9,7 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
+from mmrotate.structures.bbox import RotatedBoxes
 
 IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 
@@ -105,6 +106,18 @@ def gfl() -> ConfigDict:
         loss_dfl=dict(type='mmdet.DistributionFocalLoss'),
         loss_bbox=dict(type='mmdet.GIoULoss'),
     )
+    return cfg
+
+
+def atss() -> ConfigDict:
+    """An ATSS like the GFL, with centerness and its own assigner."""
+    cfg = gfl()
+    cfg.type = 'mmdet.ATSS'
+    focal = dict(type='mmdet.FocalLoss', use_sigmoid=True)
+    cfg.bbox_head.update(type='mmdet.ATSSHead', loss_cls=focal)
+    for key in ('reg_max', 'loss_dfl'):
+        cfg.bbox_head.pop(key)
+    cfg.train_cfg.assigner = ConfigDict(type='mmdet.ATSSAssigner', topk=9)
     return cfg
 
 
@@ -226,3 +239,25 @@ def yolov8(num_classes: int = 3, width: float = 0.125) -> ConfigDict:
             max_per_img=20,
         ),
     )
+
+
+# Every family of dense heads that is distilled by prior.
+HEADS = dict(
+    retinanet=retinanet,
+    atss=atss,
+    gfl=gfl,
+    fcos=fcos,
+    yolov8=yolov8,
+    rotated=rotated_retinanet,
+)
+
+
+def turned(data: dict[str, list]) -> dict[str, list]:
+    """The same batch with rotated boxes, in place."""
+    for sample in data['data_samples']:
+        for instances in (sample.gt_instances, sample.ignored_instances):
+            xyxy = instances.bboxes
+            centre, size = (xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]
+            angle = torch.full_like(xyxy[:, :1], 0.4)
+            instances.bboxes = RotatedBoxes(torch.cat([centre, size, angle], 1))
+    return data

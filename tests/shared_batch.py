@@ -9,12 +9,11 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import MODELS
-from mmrotate.structures.bbox import RotatedBoxes
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import aerialkd  # noqa: F401 - registers everything in a fresh process
 from aerialkd.algorithms import DetectionDistill
-from tests.builders import batch, gfl, retinanet, rotated_retinanet, yolov8
+from tests.builders import batch, gfl, retinanet, rotated_retinanet, turned, yolov8
 
 DETECTORS = dict(retinanet=retinanet, gfl=gfl, rotated=rotated_retinanet, yolov8=yolov8)
 CHANNELS = dict(student_channels=16, teacher_channels=16, num_levels=4)
@@ -37,6 +36,7 @@ LOSSES = dict(
     DKDLoss=('head', dict(loss_weight=100.0)),
     NKDLoss=('head', dict(loss_weight=100.0)),
     BCKDLoss=('head', dict(loss_weight=0.01)),
+    CrossKDLoss=('towers', dict(loss_weight=100.0)),
 )
 ANCHORS_OF_POINTS = dict(
     type='mmdet.AnchorGenerator', ratios=[1.0], scales=[4], strides=[8, 16, 32]
@@ -80,15 +80,18 @@ class Case(NamedTuple):
                 options = dict(options, **{**widths, 'num_levels': 3})
             if self.loss in ('PositionAwareL2Loss', 'FGFILoss'):
                 options = dict(options, anchors=ANCHORS_OF_POINTS)
-        kinds = dict(fpn='ModuleOutputs', head='HeadOutputs')
-        sources = dict(fpn='neck', head='bbox_head')
+        recorders = dict(
+            fpn=dict(type='ModuleOutputs', source='neck'),
+            head=dict(type='HeadOutputs'),
+            towers=dict(type='HeadTowers', idx=1),
+        )
         cfg = dict(
             type=f'aerialkd.{self.algorithm}',
             architecture=student,
             teacher=teacher,
             distiller=dict(
                 type='aerialkd.DetectionDistiller',
-                recorders={record: dict(type=kinds[record], source=sources[record])},
+                recorders={record: recorders[record]},
                 distill_losses=dict(one=dict(type=f'aerialkd.{self.loss}', **options)),
                 loss_forward_mappings=dict(one=record),
             ),
@@ -109,7 +112,7 @@ class Case(NamedTuple):
                 parameter += 0.003 * noise * parameter.requires_grad
         inputs = algorithm.data_preprocessor(self.batch((0, 0)), True)['inputs']
         for detector in (algorithm.student, algorithm.teacher):
-            _freeze_batch_norms(detector, inputs)
+            freeze_batch_norms(detector, inputs)
         return algorithm
 
     def batch(self, boxes: tuple[int, ...], image: int | None = None) -> dict[str, Any]:
@@ -124,13 +127,13 @@ class Case(NamedTuple):
             for key in data:
                 data[key] += single[key]
         if self.detector == 'rotated':
-            for sample in data['data_samples']:
-                _turn(sample)
+            turned(data)
         return data
 
 
 @torch.no_grad()
-def _freeze_batch_norms(detector: Any, inputs: torch.Tensor) -> None:
+def freeze_batch_norms(detector: Any, inputs: torch.Tensor) -> None:
+    """Give batch norms the statistics of images, and put them in evaluation mode."""
     norms = [m for m in detector.modules() if isinstance(m, _BatchNorm)]
     for norm in norms:
         norm.train()
@@ -138,14 +141,6 @@ def _freeze_batch_norms(detector: Any, inputs: torch.Tensor) -> None:
     detector.bbox_head(detector.extract_feat(inputs))
     for norm in norms:
         norm.eval()
-
-
-def _turn(sample: Any) -> None:
-    for instances in (sample.gt_instances, sample.ignored_instances):
-        xyxy = instances.bboxes
-        centre, size = (xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]
-        angle = torch.full_like(xyxy[:, :1], 0.4)
-        instances.bboxes = RotatedBoxes(torch.cat([centre, size, angle], 1))
 
 
 class Step(NamedTuple):

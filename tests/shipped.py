@@ -25,6 +25,7 @@ CONFIGS = sorted(
 )
 # Which losses a method has, by the first word of the file name.
 METHODS = {
+    'cross-kd': ['CrossKDLoss'],
     'pkd': ['PKDLoss'],
     'rdr-kd': ['RegeneratedLoss', 'DecoupledLoss', 'ResponsiveLoss'],
     'rdr-kd-regenerated': ['RegeneratedLoss'],
@@ -112,7 +113,13 @@ def narrow_distiller(distiller: Any, levels: int) -> None:
     """Connectors and blocks for the maps of narrow models."""
     channels = [32, 64, 128][:levels] if levels == 3 else 32
     for connector in (distiller.get('connectors') or {}).values():
-        connector.update(in_channels=channels, out_channels=channels)
+        if 'cls' in connector:  # of the head, whose towers are as wide on all levels
+            connector.cls.update(in_channels=32, out_channels=32)
+        else:
+            connector.update(in_channels=channels, out_channels=channels)
+    for recorder in distiller.recorders.values():
+        if 'idx' in recorder:  # a single stacked convolution is left
+            recorder.idx = 1
     for loss in distiller.distill_losses.values():
         for name in ('channels', 'student_channels', 'teacher_channels'):
             if name in loss:

@@ -6,10 +6,12 @@ from aerialkd.connectors.pyramid import (
     channel_aligners,
     channels_of_levels,
 )
+from aerialkd.connectors.towers import TowerAligner
 
 __all__ = [
     'GenerationBlock',
     'PyramidAligner',
+    'TowerAligner',
     'channel_aligners',
     'channels_of_levels',
 ]

@@ -311,8 +311,8 @@ def _resolve(recorders: dict) -> dict:
         else:
             raise ConfigError(
                 f'recorders[{name!r}]: no recorder type {kind!r}. Ours: '
-                "'ModuleOutputs', 'HeadOutputs', 'AssignedTargets'; mmrazor's are "
-                "written alike, without the suffix 'Recorder'."
+                "'ModuleOutputs', 'HeadOutputs', 'HeadTowers', 'AssignedTargets'; "
+                "mmrazor's are written alike, without the suffix 'Recorder'."
             )
     return resolved
 

@@ -3,6 +3,7 @@
 from aerialkd.losses.amd import AMDLoss
 from aerialkd.losses.base import DistillLoss, level_pairs
 from aerialkd.losses.bckd import BCKDLoss
+from aerialkd.losses.cross_kd import CrossKDLoss
 from aerialkd.losses.cwd import CWDLoss
 from aerialkd.losses.dkd import DKDLoss
 from aerialkd.losses.fgd import FGDLoss
@@ -19,6 +20,7 @@ __all__ = [
     'AMDLoss',
     'BCKDLoss',
     'CWDLoss',
+    'CrossKDLoss',
     'DKDLoss',
     'DecoupledLoss',
     'DistillLoss',

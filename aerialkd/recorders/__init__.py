@@ -1,6 +1,7 @@
 """What is kept of a forward pass."""
 
 from aerialkd.recorders.assigned_targets import AssignedTargetsRecorder
+from aerialkd.recorders.head_towers import HeadTowersRecorder
 from aerialkd.recorders.module_outputs import (
     HeadOutputsRecorder,
     ModuleOutputsRecorder,
@@ -10,6 +11,7 @@ from aerialkd.recorders.module_outputs import (
 __all__ = [
     'AssignedTargetsRecorder',
     'HeadOutputsRecorder',
+    'HeadTowersRecorder',
     'ModuleOutputsRecorder',
     'tensors_of',
 ]

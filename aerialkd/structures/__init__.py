@@ -10,6 +10,13 @@ from aerialkd.structures.dense_head import (
     flatten_levels,
     sums_of_cells,
 )
+from aerialkd.structures.head_towers import (
+    Tower,
+    TowerRecord,
+    Towers,
+    head_towers,
+    split_towers,
+)
 from aerialkd.structures.normaliser import averaged_count
 from aerialkd.structures.scaling import nearest_cells, scaled_boxes
 
@@ -18,13 +25,18 @@ __all__ = [
     'BatchContext',
     'BoxCells',
     'CellOverlaps',
+    'Tower',
+    'TowerRecord',
+    'Towers',
     'averaged_count',
     'box_cells',
     'cell_overlaps',
     'decode_boxes',
     'flatten_deltas',
     'flatten_levels',
+    'head_towers',
     'nearest_cells',
     'scaled_boxes',
+    'split_towers',
     'sums_of_cells',
 ]

@@ -48,26 +48,30 @@ class AssignedTargets:
     def from_get_targets(
         cls, head: Any, anchors: list[list[Any]], result: tuple[Any, ...]
     ) -> AssignedTargets:
-        """Normalise what an anchor head's ``get_targets`` was given and returned.
+        """Normalise what a dense head's ``get_targets`` was given and returned.
 
         Args:
-            head: the dense head (RetinaNet, GFL, ATSS and their rotated kin).
+            head: the dense head (RetinaNet, GFL, ATSS and their rotated kin, YOLOv8,
+                FCOS).
             anchors: first argument of ``get_targets``, for each image the priors
-                of each level.
+                of each level; FCOS: the points of each level.
             result: what ``get_targets`` returned; GFL and ATSS put the anchors
-                in front of AnchorHead's five items.
+                in front of AnchorHead's five items, FCOS returns labels and targets.
 
         Raises:
             RecordError: if the head's targets have another form.
         """
         fields = list(result)
+        if _of_points(fields):
+            return cls._from_points(head, anchors, *fields)
         if len(fields) > 5 and isinstance(fields[4], (list, tuple)):
             fields = fields[1:]  # ATSS and GFL: (anchors, labels, ...)
         if len(fields) < 5 or not isinstance(fields[0], (list, tuple)):
             raise RecordError(
                 f'{type(head).__name__}.get_targets returned {len(result)} items in a '
-                'form that is not known; heads derived from mmdet.AnchorHead are '
-                'supported. A loss for another head must read its targets itself.'
+                'form that is not known; heads derived from mmdet.AnchorHead and '
+                "mmdet.FCOSHead's are supported. A loss for another head must read its "
+                'targets itself.'
             )
         labels, label_weights, targets, weights = (
             torch.cat(list(field), 1) for field in fields[:4]
@@ -83,6 +87,43 @@ class AssignedTargets:
             avg_factor=averaged_count(factor),
             num_classes=head.num_classes,
         )
+
+    @classmethod
+    def _from_points(
+        cls, head: Any, points: list[Any], labels: list[Any], targets: list[Any]
+    ) -> AssignedTargets:
+        """FCOS: in each level, the points (n_l, 2) of all images behind each other.
+
+        It weighs no labels, and its class loss is divided by the number of positives.
+        """
+        counts = tuple(len(level) for level in points)
+        pairs = list(zip(labels, counts, strict=True))
+        every = torch.cat([level.view(-1, n) for level, n in pairs], 1)  # (N, L)
+        encoded = torch.cat(
+            [
+                level.view(len(every), n, -1)
+                for level, n in zip(targets, counts, strict=True)
+            ],
+            1,
+        )
+        positive = (every >= 0) & (every < head.num_classes)
+        return cls(
+            labels=every,
+            label_weights=torch.ones_like(every, dtype=torch.float32),
+            bbox_targets=encoded,
+            bbox_weights=positive[..., None].to(encoded).expand_as(encoded),
+            priors=torch.cat(points).expand(len(every), -1, -1),
+            num_level_priors=counts,
+            avg_factor=averaged_count(positive.sum()),
+            num_classes=head.num_classes,
+        )
+
+
+def _of_points(fields: list[Any]) -> bool:
+    """Whether these are the targets of FCOS: labels (N * n_l,) of each level first."""
+    if len(fields) != 2 or not isinstance(fields[0], (list, tuple)):
+        return False
+    return all(x.ndim == 1 and not x.is_floating_point() for x in fields[0])
 
 
 def _joined(levels: Any) -> Tensor:

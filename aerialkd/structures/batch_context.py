@@ -247,6 +247,11 @@ class BatchContext:
         """What makes the priors of the student's head."""
         return self._head(True).prior_generator
 
+    @property
+    def teacher_head(self) -> Any:
+        """The teacher's dense head, for losses that send features through it."""
+        return self._head(False)
+
     def on_grid(
         self,
         feat: Tensor,

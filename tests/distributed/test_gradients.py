@@ -1,15 +1,17 @@
 """Two processes with an image each learn what one process with both images does.
 
 What is compared with what: DDP averages the gradients of the processes. Where a loss is
-normalised over all processes, the average is the gradient of the joined batch. Two
+normalised over all processes, the average is the gradient of the joined batch. Three
 things are not, by definition, and are compared with the average of single images:
 
 - PKD standardises channels over the images of a process, like batch norm;
+- CrossKD does so too, but its counts are those of all processes;
 - RetinaNet (mmdet's ``AnchorHead``) divides its task loss by a process's positives.
 """
 
 import functools
 import math
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -19,7 +21,8 @@ from tests.shared_batch import DETECTORS, LOSSES, Case, shared_steps, step
 pytestmark = pytest.mark.timeout(180)  # the first test starts the processes
 # Boxes of the first and of the second process's image.
 NUMBERS = ((6, 2), (0, 3), (0, 0))
-BY_PROCESS = {'PKDLoss', 'retinanet', 'rotated'}
+BY_PROCESS = {'PKDLoss', 'CrossKDLoss', 'retinanet', 'rotated'}
+NORMALISER = 'aerialkd.structures.normaliser'
 
 
 # What counts the objects of all processes; the others are means over the images.
@@ -52,8 +55,29 @@ def gradients(case, boxes, of, **factors):
     """Of a part of the loss: of the joined batch, or the average of single images."""
     model = case.build()
     images = (0, 1) if of in BY_PROCESS else (None,)
-    steps = [step(model, case.batch(boxes, image), **factors) for image in images]
+
+    def run(image):
+        return step(model, case.batch(boxes, image), **factors)
+
+    if of == 'CrossKDLoss':
+        run = functools.partial(counting_together, run)
+    steps = [run(image) for image in images]
     return {k: np.mean([s.gradients[k] for s in steps], 0) for k in steps[0].gradients}
+
+
+def counting_together(run, image):
+    """A step on one of two images, with the averages of what both count."""
+    counts = []
+    for other in (0, 1):
+        with patch(f'{NORMALISER}.reduce_mean', side_effect=lambda x: x) as own:
+            run(other)
+        counts.append([call.args[0] for call in own.call_args_list])
+    means = [(first + second) / 2 for first, second in zip(*counts, strict=True)]
+    with (
+        patch(f'{NORMALISER}.reduce_mean', side_effect=means),
+        patch(f'{NORMALISER}.get_world_size', return_value=2),
+    ):
+        return run(image)
 
 
 @functools.cache

@@ -9,18 +9,9 @@ from mmengine.registry import init_default_scope
 
 from aerialkd.errors import ConfigError
 from aerialkd.structures import decode_boxes, flatten_levels, sums_of_cells
-from tests.builders import fcos, gfl, retinanet, rotated_retinanet, yolov8
+from tests.builders import atss, fcos, gfl, retinanet, rotated_retinanet, yolov8
 
 SIZES = ((8, 12), (4, 6), (2, 3), (1, 2))
-
-
-def atss():
-    focal = dict(type='mmdet.FocalLoss', use_sigmoid=True)
-    cfg = gfl()
-    cfg.bbox_head.update(type='mmdet.ATSSHead', loss_cls=focal)
-    for key in ('reg_max', 'loss_dfl'):
-        cfg.bbox_head.pop(key)
-    return cfg
 
 
 def rtmdet():

@@ -16,7 +16,7 @@ from aerialkd.detectors.yolov8.blocks import conv_bn_silu, init_cfg_or_default
 from aerialkd.detectors.yolov8.sizes import model_size
 from aerialkd.detectors.yolov8.targets import Objects, PointTargets, point_targets
 from aerialkd.registry import MODELS, TASK_UTILS
-from aerialkd.structures import averaged_count
+from aerialkd.structures import Tower, Towers, averaged_count
 
 REFERENCE_SIZE = 640  # pixels, for the prior of the class scores
 
@@ -150,6 +150,14 @@ class YOLOv8Head(BaseDenseHead):
             self.cls_branches,
             self.reg_branches,
         )
+
+    def towers(self, level: int) -> Towers:
+        """Stacked convolutions and predictors of a level, see ``head_towers``."""
+        cls, reg = (
+            Tower([*branches[level]][:-1], branches[level][-1])  # type: ignore
+            for branches in (self.cls_branches, self.reg_branches)
+        )
+        return Towers(cls, reg)
 
     def distances(self, bbox_dists: Tensor) -> Tensor:
         """Expected distances in strides, (..., 4), of distributions (..., 4 * bins)."""

@@ -8,6 +8,7 @@ from aerialkd.losses.functional.attention import area_softmax, spatial_channel_a
 from aerialkd.losses.functional.boxes import efficient_iou_loss, soft_smooth_l1
 from aerialkd.losses.functional.features import (
     channel_wise_divergence,
+    match_statistics,
     pearson_loss,
     pearson_map,
 )
@@ -30,6 +31,7 @@ __all__ = [
     'efficient_iou_loss',
     'key_position_mask',
     'key_positions',
+    'match_statistics',
     'normalized_kd',
     'pearson_loss',
     'pearson_map',

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from aerialkd.errors import ShapeError
 from aerialkd.losses.functional.checks import above_zero, at_least_float, same_shape
 
 STD_EPS = 1e-6  # PKD's official code adds it to the standard deviation
@@ -96,6 +97,40 @@ def pearson_map(s: Tensor, t: Tensor) -> Tensor:
     return _standardised_difference('pearson_map', s, t).square().mean(1) / 2
 
 
+def match_statistics(s: Tensor, t: Tensor) -> Tensor:
+    """Bring a map's channels to the mean and deviation of another's (CrossKD).
+
+    ``(s - mean_s) / (std_s + 1e-6) * std_t + mean_t``, each over the batch and all
+    cells, deviations unbiased. Of a constant channel of the student, as of a map of a
+    single cell, the mean of the teacher's is left and no gradient: see
+    :func:`pearson_loss` for what counts as constant. A single cell has deviation 0.
+
+    Args:
+        s: student features, (N, C, H, W).
+        t: teacher features, as many channels on a grid of any size; gets no gradient.
+
+    Returns:
+        Of the shape and type of ``s``; computed in at least single precision.
+
+    Raises:
+        ShapeError: if the channels differ.
+
+    Example:
+        >>> s = torch.tensor([[[[0.0, 2.0]]]])
+        >>> t = torch.tensor([[[[5.0, 7.0, 9.0]]]])
+        >>> match_statistics(s, t).round(decimals=3).flatten().tolist()
+        [5.586, 8.414]
+    """
+    if s.shape[1] != t.shape[1]:
+        raise ShapeError(
+            f'match_statistics: student {tuple(s.shape)} and teacher {tuple(t.shape)} '
+            'must have as many channels. Different ones need a connector.'
+        )
+    t = at_least_float(t.detach())
+    mean = t.mean((0, 2, 3), keepdim=True)
+    return (_standardise(s) * _variance(t - mean).sqrt() + mean).to(s.dtype)
+
+
 def _standardised_difference(name: str, s: Tensor, t: Tensor) -> Tensor:
     same_shape(name, s, t)
     return _standardise(s) - _standardise(t.detach())
@@ -104,15 +139,20 @@ def _standardised_difference(name: str, s: Tensor, t: Tensor) -> Tensor:
 def _standardise(feat: Tensor) -> Tensor:
     """Channels of (N, C, H, W) with mean 0 and deviation 1; constant ones become 0."""
     feat = at_least_float(feat)
-    num = feat.shape[0] * feat.shape[2] * feat.shape[3]
     mean = feat.mean((0, 2, 3), keepdim=True)
     centred = feat - mean
-    variance = centred.square().sum((0, 2, 3), keepdim=True) / max(num - 1, 1)
+    variance = _variance(centred)
     # Relative to the mean, because float noise of a constant grows with its value.
     live = variance > STD_EPS**2 * (1 + mean.square())
     # sqrt has no finite slope at 0, so that dead channels must not pass through it.
     deviation = variance.where(live, torch.ones_like(variance)).sqrt() + STD_EPS
     return centred * live / deviation
+
+
+def _variance(centred: Tensor) -> Tensor:
+    """Unbiased, of channels with mean 0, (1, C, 1, 1); 0 for a single cell."""
+    num = centred.numel() // centred.shape[1]
+    return centred.square().sum((0, 2, 3), keepdim=True) / max(num - 1, 1)
 
 
 def squared_distance(s: Tensor, t: Tensor) -> Tensor:

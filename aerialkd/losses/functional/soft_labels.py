@@ -213,7 +213,7 @@ def check_labels(name: str, logits: Tensor, labels: Tensor) -> None:
 
 
 def _one_against_rest(logits: Tensor, labels: Tensor) -> Tensor:
-    """log of (p_y, 1 - p_y), (n, 2); exact where either is tiny."""
+    """Log of (p_y, 1 - p_y), (n, 2); exact where either is tiny."""
     true = logits.gather(1, labels[:, None])
     rest = without_label(logits, labels).logsumexp(-1, keepdim=True)
     return torch.cat([true, rest], 1).log_softmax(-1)

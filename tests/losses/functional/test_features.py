@@ -4,7 +4,11 @@ import torch
 from torch.autograd import gradcheck
 
 from aerialkd.errors import ConfigError, ShapeError
-from aerialkd.losses.functional import channel_wise_divergence, pearson_loss
+from aerialkd.losses.functional import (
+    channel_wise_divergence,
+    match_statistics,
+    pearson_loss,
+)
 
 
 def oracle(s, t):
@@ -162,3 +166,60 @@ class TestChannelWiseDivergence:
             channel_wise_divergence(s, t[..., 1:])
         with pytest.raises(ConfigError, match='tau: got -1'):
             channel_wise_divergence(s, t, -1)
+
+
+class TestMatchStatistics:
+    def test_worked_by_hand(self):
+        # Mean 1, deviation sqrt(2); mean 7, deviation sqrt(8).
+        s, t = torch.tensor([[[[0.0, 2.0]]]]), torch.tensor([[[[5.0], [9.0]]]])
+        assert match_statistics(s, t).flatten().tolist() == pytest.approx([5, 9])
+
+    def test_numpy_oracle(self):
+        s, t = (
+            torch.randn(3, 4, 5, 6).double() * 3 + 1,
+            torch.randn(2, 4, 7, 3).double(),
+        )
+        matched = match_statistics(s, t).numpy()
+        for channel in range(4):
+            a, b = (x[:, channel].numpy() for x in (s, t))
+            unit = (a - a.mean()) / (a.std(ddof=1) + 1e-6)
+            expected = unit * b.std(ddof=1) + b.mean()
+            np.testing.assert_allclose(matched[:, channel], expected, rtol=1e-9)
+
+    def test_own_statistics_change_nothing(self):
+        s = 5 * torch.randn(2, 3, 4, 4) - 2
+        torch.testing.assert_close(match_statistics(s, s), s, rtol=1e-5, atol=1e-5)
+
+    def test_gradient_to_the_student_alone(self):
+        s = torch.randn(2, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+        t = torch.randn(2, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+        assert gradcheck(lambda s: match_statistics(s, t), (s,))
+        match_statistics(s, t).square().sum().backward()
+        assert s.grad is not None
+        assert t.grad is None
+
+    @pytest.mark.parametrize('size', [(2, 1, 4, 4), (1, 1, 1, 1)])
+    def test_nothing_to_standardise(self, size):
+        """A constant channel, a single cell: what is left is the teacher's mean."""
+        s = torch.full(size, 3.0, requires_grad=True)
+        t = torch.randn(size)
+        matched = match_statistics(s, t)
+        torch.testing.assert_close(matched, t.mean().expand(size))
+        matched.square().sum().backward()
+        assert s.grad.abs().max() == 0
+        torch.testing.assert_close(
+            match_statistics(torch.randn(2, 1, 4, 4), torch.full(size, 3.0)),
+            torch.full((2, 1, 4, 4), 3.0),
+        )
+
+    def test_half_precision(self):
+        s, t = 300 * torch.randn(2, 2, 8, 8), torch.randn(2, 2, 8, 8)
+        low = match_statistics(s.half(), t.half())
+        assert low.dtype == torch.float16
+        torch.testing.assert_close(
+            low.float(), match_statistics(s, t), rtol=1e-2, atol=1e-2
+        )
+
+    def test_channels_must_be_the_same(self):
+        with pytest.raises(ShapeError, match='must have as many channels'):
+            match_statistics(torch.zeros(1, 2, 4, 4), torch.zeros(1, 3, 4, 4))

@@ -1,0 +1,7 @@
+_base_ = [
+    '../_base_/pairs/demo_rotated-retinanet.py',
+    '../_base_/distillers/cross_kd.py',
+]
+_base_.cross_kd.recorders.towers.idx = 1  # of two stacked convolutions
+model = dict(distiller=_base_.cross_kd)
+work_dir = 'work_dirs/demo_rotated/cross-kd_rotated-retinanet'
