@@ -76,8 +76,9 @@ class Case(NamedTuple):
             if self.loss == 'RegeneratedLoss':
                 options = dict(options, channels=[32, 64, 128], num_levels=3)
             if 'student_channels' in options:
-                widths = dict.fromkeys(CHANNELS, [32, 64, 128])
-                options = dict(options, **{**widths, 'num_levels': 3})
+                widths = [32, 64, 128]
+                options = dict(options, student_channels=widths, num_levels=3)
+                options['teacher_channels'] = widths
             if self.loss in ('PositionAwareL2Loss', 'FGFILoss'):
                 options = dict(options, anchors=ANCHORS_OF_POINTS)
         recorders = dict(

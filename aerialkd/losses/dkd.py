@@ -17,9 +17,9 @@ from aerialkd.registry import MODELS
 class DKDLoss(LabelledHeadLoss):
     """The true class and the other classes apart (eq. 7).
 
-    :func:`decoupled_kd` of each object's priors: those that the student's assignment made
-    positive, with a softmax over the class logits and the assigned classes as labels,
-    divided by the number of positives.
+    :func:`decoupled_kd` of each object's priors: those that the student's assignment
+    made positive, with a softmax over the class logits and the assigned classes as
+    labels, divided by the number of positives.
 
     Args:
         alpha: weight of the true class.

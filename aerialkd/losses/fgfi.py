@@ -20,8 +20,8 @@ from aerialkd.structures import BatchContext
 class FGFILoss(PositionAwareL2Loss):
     """Imitate features at anchors near objects.
 
-    The ancestor of ZoomInNet's :class:`PositionAwareL2Loss`, with a fixed factor for the
-    mask and half the squared difference: for each level ``sum over key cells and
+    The ancestor of ZoomInNet's :class:`PositionAwareL2Loss`, with a fixed factor for
+    the mask and half the squared difference: for each level ``sum over key cells and
     channels of (F_t - F_s)^2 / (2 * number of key cells)``, summed over the levels. A
     3x3 convolution with ReLU adapts the student's map: name a ``PyramidAligner`` with
     ``kernel_size=3`` and ``act_cfg=dict(type='ReLU')`` as connector.

@@ -111,9 +111,9 @@ class HeadLoss(DistillLoss):
 class ClassHeadLoss(HeadLoss):
     """A distance of the class logits of dense heads.
 
-    The distributions are a softmax over the class logits, also of heads that are trained
-    with a sigmoid for each class, as RetinaNet's is: which class, not whether there is
-    an object. A detector of one class has nothing to learn from it and is refused.
+    The distributions are a softmax over the class logits, also of heads that are
+    trained with a sigmoid for each class, as RetinaNet's is: which class, not whether
+    there is an object. A detector of one class has nothing to learn and is refused.
     """
 
     def _flat(self, preds: Any, batch: BatchContext) -> Tensor:

@@ -25,11 +25,11 @@ def weighted_soft_label(
 ) -> Tensor:
     """WSLD: soft labels weighed by what is left to learn (Zhou et al. 2021).
 
-    ``tau**2 * mean_i w_i * (-sum over classes of softmax(t / tau) log softmax(s / tau))``
-    with ``w_i = 1 - exp(-CE(s_i, y_i) / (CE(t_i, y_i) + 1e-7))``, the cross entropies at
-    temperature 1. The weight is a constant for the gradient: small where the student
-    knows the class better than the teacher. It is a cross entropy, not a divergence: not
-    0 where both agree.
+    ``tau**2 * mean_i w_i * (-sum over classes of softmax(t / tau) * log softmax(s /
+    tau))`` with ``w_i = 1 - exp(-CE(s_i, y_i) / (CE(t_i, y_i) + 1e-7))``, the cross
+    entropies at temperature 1. The weight is a constant for the gradient: small where
+    the student knows the class better than the teacher. It is a cross entropy, not a
+    divergence: not 0 where both agree.
 
     Args:
         s: student logits, (n, K).
