@@ -33,8 +33,8 @@ SE_INPUTS = ('regenerated', 'student', 'teacher')
 class AMDLoss(DistillLoss):
     """Restore the cells that the teacher attends to, channel by channel weighed.
 
-    Cells where the *teacher's* spatial attention (FGD's, mean 1) exceeds a threshold are
-    masked out of the student's map; a generation block (MGD's) restores them, and a
+    Cells where the *teacher's* spatial attention (FGD's, mean 1) exceeds a threshold
+    are masked out of the student's map; a generation block (MGD's) restores them, and a
     squeeze-and-excitation block weighs the channels of the result::
 
         L = alpha_amd * sum (F_t - w * G(F_s * [A_s <= threshold]))^2 / N
