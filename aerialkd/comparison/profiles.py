@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -40,7 +39,7 @@ def profile_of(
 
     Returns:
         What :meth:`aerialkd.engine.profile.StepProfile.summary` has, with ``machine``,
-        ``batch``, ``torch``, ``aerialkd`` and ``date``; None if there is nothing.
+        ``batch``, ``torch`` and ``aerialkd``; None if there is nothing.
 
     Raises:
         ToolError: if it cannot be measured.
@@ -66,7 +65,7 @@ def profile_of(
     run_tool('profile_step.py', config, *words, output=output)
     profile = json.loads(new.read_text(encoding='utf-8'))
     new.unlink()
-    profile |= key | dict(date=f'{date.today():%Y-%m-%d}')
+    profile |= key
     write_whole(file, (json.dumps(profile, indent=1) + '\n').encode())
     return profile
 
@@ -75,12 +74,9 @@ def with_profile(result: Result, profile: dict[str, Any]) -> Result:
     """A result with the costs of its training step."""
     names = ('student_ms', 'teacher_ms', 'ratio', 'extra_mib')
     costs = {name: profile[name] for name in names} | dict(step_ms=profile['whole_ms'])
-    made = '{machine}, torch {torch}, {date}: {batch}'.format(**profile)
-    return replace(
-        result,
-        costs=result.costs | costs,
-        origin=result.origin | dict(profiled=made),
-    )
+    made_on = '{machine}, torch {torch}, aerialkd {aerialkd}'.format(**profile)
+    origin = result.origin | dict(profiled=made_on, batch=profile['batch'])
+    return replace(result, costs=result.costs | costs, origin=origin)
 
 
 def with_student_steps(results: list[Result], cfgs: dict[str, Config]) -> list[Result]:
@@ -94,15 +90,13 @@ def with_student_steps(results: list[Result], cfgs: dict[str, Config]) -> list[R
         return results
     alone = plain(cfgs[ALONE].model)
     own = [m for m, cfg in cfgs.items() if plain(student_model_cfg(cfg)) == alone]
-    steps = {
-        r.method: r for r in results if r.method in own and 'student_ms' in r.costs
-    }
+    steps = [r for r in results if r.method in own and 'student_ms' in r.costs]
     if not steps:
         return results
-    made = '; '.join(dict.fromkeys(r.origin['profiled'] for r in steps.values()))
-    cost = dict(step_ms=median(r.costs['student_ms'] for r in steps.values()))
+    cost = dict(step_ms=median(r.costs['student_ms'] for r in steps))
+    made = {name: steps[0].origin[name] for name in ('profiled', 'batch')}
     return [
-        replace(r, costs=r.costs | cost, origin=r.origin | dict(profiled=made))
+        replace(r, costs=r.costs | cost, origin=r.origin | made)
         if r.method == ALONE
         else r
         for r in results

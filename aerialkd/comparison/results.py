@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,10 +16,9 @@ COSTS = (
 )
 ORIGIN = (
     *('data', 'config', 'checkpoint', 'machine', 'torch', 'aerialkd', 'date'),
-    *('profiled', 'note'),
+    *('profiled', 'batch', 'note'),
 )
 _KEY = ('pair', 'method', 'seed')
-_PROFILE = ('step_ms', 'student_ms', 'teacher_ms', 'ratio', 'extra_mib')
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,8 @@ class Result:
         costs: some of :data:`COSTS`: of the training, of the model, and of a training
             step (see :class:`aerialkd.engine.profile.StepProfile`).
         origin: some of :data:`ORIGIN`: how it was measured; ``config`` is a digest of
-            what decides a training, ``profiled`` how the step was.
+            what decides a training, ``profiled`` what a step was timed on, and
+            ``batch`` with which images.
     """
 
     pair: str
@@ -119,23 +119,19 @@ def join(results: Iterable[Result]) -> list[Result]:
     return list(kept.values())
 
 
-def profile_costs(result: Result) -> dict[str, float]:
-    """What is known of a training step."""
-    return {k: v for k, v in result.costs.items() if k in _PROFILE}
-
-
-def _same(results: Iterable[Result], name: str, group: object) -> None:
+def _same(results: Iterable[Result], name: str, group: Callable[[Result], str]) -> None:
+    """Make sure that results of a group agree on where they come from."""
     found: dict[str, tuple[str, Result]] = {}
     for result in results:
         value = result.origin.get(name)
-        key = group(result)  # type: ignore[operator]
         if not value:
             continue
-        other, first = found.setdefault(key, (value, result))
+        other, first = found.setdefault(group(result), (value, result))
         if other != value:
             raise ConfigError(
-                f'{key}: seeds {first.seed} and {result.seed} are not comparable, '
-                f'{name}: got {value!r} and {other!r}; leave one out.'
+                f'{group(result)}: {first.method}, seed {first.seed}, and '
+                f'{result.method}, seed {result.seed}, do not compare: they have the '
+                f'{name} {other!r} and {value!r}; leave one out.'
             )
 
 

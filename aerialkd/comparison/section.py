@@ -19,9 +19,6 @@ def method_section(
         for name, seeds in rows.items()
         if (values := values_of(seeds, main))
     }
-    chart = dot_chart(
-        f'{main} of each seed, and their mean', points, f'{main}, percent', 'methods'
-    )
-    return MethodSection(
-        pair, table.header, table.rows, table.notes, chart if points else None
-    )
+    title = f'{main} of each seed, and their mean'
+    chart = dot_chart(title, points, f'{main}, percent', 'methods') if points else None
+    return MethodSection(pair, table.header, table.rows, table.notes, chart)

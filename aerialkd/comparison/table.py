@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import mean
 
-from aerialkd.comparison.results import Result, profile_costs
+from aerialkd.comparison.results import Result
 from aerialkd.visualization.markdown_table import markdown
 from aerialkd.visualization.report.comparison import ALONE
 from aerialkd.visualization.report.measures import mean_and_spread, percent
@@ -60,6 +60,7 @@ def method_table(rows: Mapping[str, BySeed]) -> MethodTable:
     main = columns[0]
     alone = rows.get(ALONE, {})
     most = max((len(seeds) for seeds in rows.values()), default=0)
+    where = profiled_on(rows)
     table = MethodTable(
         ['method', 'seeds', *columns, f'{main} to student', *_COST_NAMES], []
     )
@@ -71,8 +72,8 @@ def method_table(rows: Mapping[str, BySeed]) -> MethodTable:
         count = str(len(seeds)) if len(seeds) == most else f'{len(seeds)} of {most}'
         cells = [spread(values_of(seeds, column)) for column in columns]
         gain = NOTHING if name == ALONE else gain_over(seeds, alone, main)
-        table.rows.append([name, count, *cells, gain, *_costs(seeds)])
-    table.notes = _notes(rows, main)
+        table.rows.append([name, count, *cells, gain, *_costs(seeds, where)])
+    table.notes = _notes(rows, main, where)
     return table
 
 
@@ -124,9 +125,20 @@ def gain_over(seeds: BySeed, others: BySeed, name: str) -> str:
     return text
 
 
-def _costs(seeds: BySeed) -> list[str]:
-    """Of the first seed that was profiled."""
-    costs = next((c for r in seeds.values() if (c := profile_costs(r))), {})
+def profiled_on(rows: Mapping[str, BySeed]) -> str:
+    """Where most methods' steps were timed: times of two machines do not compare."""
+    places = [
+        place
+        for seeds in rows.values()
+        for place in {r.origin.get('profiled', '') for r in seeds.values()} - {''}
+    ]
+    return max(sorted(places), key=places.count, default='')
+
+
+def _costs(seeds: BySeed, where: str) -> list[str]:
+    """Of the first seed whose step was timed there."""
+    there = [r for r in seeds.values() if r.origin.get('profiled') == where != '']
+    costs = there[0].costs if there else {}
     return [
         form.format(costs[name]).replace('-', '\N{MINUS SIGN}')
         if name in costs
@@ -135,7 +147,7 @@ def _costs(seeds: BySeed) -> list[str]:
     ]
 
 
-def _notes(rows: Mapping[str, BySeed], main: str) -> list[str]:
+def _notes(rows: Mapping[str, BySeed], main: str, where: str) -> list[str]:
     results = [result for seeds in rows.values() for result in seeds.values()]
     notes = ['In percent.', *(r.origin.get('note', '') for r in results)]
     if any(len(seeds) > 1 for seeds in rows.values()):
@@ -144,10 +156,13 @@ def _notes(rows: Mapping[str, BySeed], main: str) -> list[str]:
         f'{main} to student: mean difference to the student alone of the same seed, '
         'where both are trained; each seed has its own teacher.'
     )
-    if any(profile_costs(result) for result in results):
+    if where:
+        timed = [r for r in results if r.origin.get('profiled') == where]
+        batches = '; '.join(dict.fromkeys(r.origin.get('batch', '') for r in timed))
         notes.append(
             'Step: median time of a training step; ratio: over student step + teacher '
-            "forward; memory: peak, to that of the student's step."
+            "forward; memory: peak, to that of the student's step; all on "
+            f'{where}: {batches}.'
         )
     return [note for note in dict.fromkeys(notes) if note]
 
@@ -165,9 +180,6 @@ def provenance(results: Sequence[Result]) -> list[str]:
         for r in results
     )
     said.append(f'Measured on: {"; ".join(made)}.')
-    profiled = [r.origin['profiled'] for r in results if 'profiled' in r.origin]
-    if profiled:
-        said.append(f'Steps on: {"; ".join(dict.fromkeys(profiled))}.')
     return said
 
 

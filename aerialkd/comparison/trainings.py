@@ -15,6 +15,7 @@ from typing import Any
 from mmengine.config import Config
 
 from aerialkd.cli import read_config
+from aerialkd.engine.termination import EXIT_STATUS
 from aerialkd.errors import AerialKDError, ConfigError
 
 TOOLS = Path(__file__).parents[2] / 'tools'
@@ -110,7 +111,7 @@ def make_data(cfg: Config, output: int | None = None) -> None:
 
 
 def run_tool(*command: object, output: int | None = None, lock: int = -1) -> None:
-    """Run a tool in a process of its own, which ends when this one is told to.
+    """Run a tool in a process of its own; SIGTERM ends both, the tool first.
 
     Args:
         command: the tool's name and its arguments.
@@ -124,8 +125,13 @@ def run_tool(*command: object, output: int | None = None, lock: int = -1) -> Non
     arguments = [sys.executable, str(TOOLS / words[0]), *words[1:]]
     fds = [lock] if lock >= 0 else []
     process = subprocess.Popen(arguments, stdout=output, pass_fds=fds)  # noqa: S603
-    # A training keeps its state when it is told to end.
-    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    told: list[int] = []
+
+    def hand_on(number: int, _: Any) -> None:
+        told.append(number)
+        process.terminate()  # upon which a training keeps its state
+
+    before = signal.signal(signal.SIGTERM, hand_on)
     try:
         status = process.wait()
     except KeyboardInterrupt:  # which the process was sent, too
@@ -133,6 +139,8 @@ def run_tool(*command: object, output: int | None = None, lock: int = -1) -> Non
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
+    if told:
+        sys.exit(EXIT_STATUS)
     if status:
         raise ToolError(
             f'tools/{words[0]} {words[1]} failed with status {status}; what it said '
