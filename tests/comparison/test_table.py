@@ -54,8 +54,11 @@ def test_means_spread_and_gains_paired_by_seed():
 
 
 def test_order_of_results_does_not_matter():
-    results = [*TEACHER, *ALONE, *PKD]
-    assert method_table(rows_of(results)) == method_table(rows_of(results[::-1]))
+    timed = [result('mgd', seed, 1.0, step=70.0 + seed) for seed in (0, 1)]
+    results = [*TEACHER, *ALONE, *PKD, *timed]
+    table = method_table(rows_of(results, 'mgd'))
+    assert table == method_table(rows_of(results[::-1], 'mgd'))
+    assert cells(table, 'mgd')['step, ms'] == '70'
 
 
 def test_a_loss_has_a_true_minus():

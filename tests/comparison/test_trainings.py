@@ -161,6 +161,14 @@ def test_sigterm_ends_the_tool_before_us(tool, tmp_path):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_tool_keeps_its_lock_open(tool, tmp_path):
+    name = tool('import os, sys; os.fstat(int(sys.argv[1]))')
+    with (tmp_path / 'lock').open('w') as file:
+        run_tool(name, file.fileno(), lock=file.fileno())
+        with pytest.raises(ToolError):
+            run_tool(name, file.fileno())
+
+
 def test_a_work_dir_is_trained_once_at_a_time(commands, tmp_path):
     cfg = placed(tmp_path)
     # What is left of a comparison that was killed: its training alone.

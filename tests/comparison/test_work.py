@@ -213,8 +213,10 @@ def test_only_the_table(tmp_path, pair, trained, profiled):
     assert all(row[:2] == ['0', 'not trained'] for row in rows(text).values())
     assert list(rows(text)) == ['teacher', 'student alone', 'mgd', 'pkd']
     finish(seeded(pair.student, 1))
+    finish(seeded(pair.methods['pkd'], 1))
     text = compare(options(tmp_path, train=False, methods=['pkd']))
     assert rows(text)['student alone'][:2] == ['1', '10.00']
+    assert trained == profiled == []
     assert list(rows(text)) == ['teacher', 'student alone', 'pkd']
 
 
@@ -223,7 +225,8 @@ def test_earlier_results_are_joined_and_not_trained_again(tmp_path, pair, traine
     kept = tmp_path / 'earlier.csv'
     results = read_csv(tmp_path / 'out/comparison.csv')
     gone = replace(results[-1], method='gone', origin={})
-    kept.write_text(write_csv([*results, gone, replace(gone, pair='other')]))
+    other = replace(results[-1], pair='other', seed=9)
+    kept.write_text(write_csv([*results, gone, other]))
     for job in jobs_of(pair, METHODS, 1):
         last_checkpoint(job.cfg).unlink()
     text = compare(options(tmp_path, seeds=2, from_csv=[kept]))
