@@ -39,6 +39,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--device', default='cuda' if torch.cuda.is_available() else 'cpu'
     )
+    parser.add_argument('--threads', type=int, help="of torch (default: torch's own)")
     parser.add_argument('--json', type=Path, help='file to write as well')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     add_trust_argument(parser)
@@ -50,6 +51,8 @@ def main() -> None:
     args = parse_args()
     cfg = read_config(args.config)
     cfg.merge_from_dict(args.cfg_options)
+    if args.threads:
+        torch.set_num_threads(args.threads)
     if args.device == 'cpu':
         keep_freed_memory()  # as a training does
     model = profiled_model(cfg, args.device)

@@ -62,10 +62,11 @@ def profile_of(
         return None
     new = file.with_name(f'.{NAME}.new')
     words = ('--training-batch', '--device', device, '--json', new)
-    run_tool('profile_step.py', config, *words, output=output)
+    threads = ('--threads', torch.get_num_threads())
+    run_tool('profile_step.py', config, *threads, *words, output=output)
     profile = json.loads(new.read_text(encoding='utf-8'))
     new.unlink()
-    profile |= key
+    profile = key | profile
     write_whole(file, (json.dumps(profile, indent=1) + '\n').encode())
     return profile
 

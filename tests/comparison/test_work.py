@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from aerialkd.comparison import compare as comparing
@@ -53,6 +54,7 @@ def profiled(monkeypatch):
 
     def run_tool(name, config, *words, output):
         done.append(Path(config).stem)
+        assert words[:2] == ('--threads', torch.get_num_threads())
         content = json.dumps(PROFILE | dict(batch='2 images'))
         Path(words[-1]).write_text(content)
 
