@@ -43,11 +43,21 @@ class StepProfile:
         """Cost of the whole step over student step + teacher forward."""
         return self.median('whole') / (self.median('student') + self.median('teacher'))
 
+    @property
+    def extra_memory(self) -> int:
+        """Peak memory of the whole step over that of the student's, in bytes."""
+        return self.peak_whole - self.peak_student
+
+    def summary(self) -> dict[str, float]:
+        """Medians of the parts in milliseconds, their ratio, memory in MiB."""
+        times = {f'{part}_ms': 1e3 * self.median(part) for part in self.seconds}
+        return times | dict(ratio=self.ratio, extra_mib=self.extra_memory / 2**20)
+
     def __str__(self) -> str:
         lines = [
             f'{part:<24}{self.median(part) * 1e3:10.1f} ms' for part in self.seconds
         ]
-        extra = (self.peak_whole - self.peak_student) / 2**20
+        extra = self.extra_memory / 2**20
         peak = self.peak_whole / 2**20
         lines.append(
             f'{"peak memory":<24}{peak:10.0f} MiB ({extra:+.0f} to the student)'

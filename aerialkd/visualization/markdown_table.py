@@ -133,9 +133,16 @@ def _table(
     lines: Sequence[_Line], header: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> str:
     names = ['run', 'variant'][: len(lines[0].names)]
-    texts = [[*names, *header], ['---'] * len(names) + ['---:'] * len(header)]
-    texts += [[*line.names, *row] for line, row in zip(lines, rows, strict=True)]
-    return '\n'.join(f'| {" | ".join(row)} |' for row in texts)
+    texts = [[*line.names, *row] for line, row in zip(lines, rows, strict=True)]
+    return markdown([*names, *header], texts, len(names))
+
+
+def markdown(
+    header: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1
+) -> str:
+    """A Markdown table whose first columns are words, the others numbers."""
+    kinds = ['---'] * words + ['---:'] * (len(header) - words)
+    return '\n'.join(f'| {" | ".join(row)} |' for row in (header, kinds, *rows))
 
 
 def _notes(lines: Sequence[_Line], max_dets: int | None) -> str:

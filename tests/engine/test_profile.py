@@ -1,10 +1,15 @@
 """What a distilled step is charged with."""
 
+import pytest
 import torch
 from mmengine.registry import MODELS
 
-from aerialkd.engine.profile import made_batch, profile_step
-from tests.builders import distill, pkd_distiller
+from aerialkd.engine.machine import machine
+from aerialkd.engine.profile import StepProfile, made_batch, profile_step
+from aerialkd.engine.profiled import profiled_model, training_batch
+from aerialkd.errors import ConfigError
+from tests.builders import distill, pkd_distiller, retinanet
+from tests.trained import visdrone_config
 
 
 def test_a_loss_is_charged_with_the_gradients_of_blocks_and_connectors(monkeypatch):
@@ -47,3 +52,44 @@ def test_a_teacher_at_another_scale_is_timed_on_its_own_images():
     profile = profile_step(model, data, repeats=1, warmup=1)
     assert seen == {'student': {(64, 32)}, 'teacher': {(128, 64)}}
     assert set(profile.seconds) == {'student', 'teacher', 'whole', 'loss_pkd'}
+
+
+def test_a_batch_of_the_training_data(made_images):
+    cfg = visdrone_config(
+        distill(
+            architecture=retinanet(10),
+            teacher=retinanet(10, width=16),
+            teacher_ckpt='nowhere.pth',
+        ),
+        made_images,
+    )
+    model = profiled_model(cfg, 'cpu')
+    data = training_batch(model, cfg)
+    assert data['inputs'].shape == (2, 3, 64, 64)
+    assert all(len(sample.gt_instances) for sample in data['data_samples'])
+    assert profile_step(model, data, repeats=1, warmup=1).ratio > 0
+    cfg.train_dataloader.dataset.data_root = str(made_images / 'gone')
+    with pytest.raises(ConfigError, match=r'training data cannot be read: .*gone'):
+        training_batch(model, cfg)
+
+
+def test_what_distils_nothing_is_not_profiled(made_images):
+    with pytest.raises(ConfigError, match='is no distillation'):
+        profiled_model(visdrone_config(retinanet(10), made_images), 'cpu')
+
+
+def test_a_summary_in_milliseconds_and_mebibytes():
+    parts = dict(student=[0.3, 0.1, 0.2], teacher=[0.2], whole=[0.5], loss_pkd=[0.01])
+    profile = StepProfile(parts, peak_student=2**20, peak_whole=2**22)
+    assert profile.summary() == pytest.approx(
+        dict(
+            student_ms=200, teacher_ms=200, whole_ms=500, loss_pkd_ms=10,
+            ratio=1.25, extra_mib=3,
+        )
+    )  # fmt: skip
+
+
+def test_a_machine_is_named_with_its_threads():
+    assert machine('cpu', 1).endswith(', 1 thread')
+    assert machine('cpu', 8).endswith(', 8 threads')
+    assert len(machine('cpu', 1)) > len(', 1 thread')

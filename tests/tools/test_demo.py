@@ -1,13 +1,13 @@
-"""The demo's bookkeeping: what is trained, resumed, left alone; its table."""
+"""The demo's methods and its table; its trainings are those of a comparison."""
 
 from __future__ import annotations
 
-import copy
 import importlib.util
 from pathlib import Path
 
 import pytest
 
+from aerialkd.comparison.trainings import MADE, seeded
 from aerialkd.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -15,30 +15,12 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def demo(monkeypatch):
-    """tools/demo.py as a module, with the tools that it runs written down."""
+    """tools/demo.py as a module."""
     spec = importlib.util.spec_from_file_location('demo', ROOT / 'tools/demo.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.chdir(ROOT)
-    module.commands = []
-    monkeypatch.setattr(module, 'run', lambda *c: module.commands.append(c))
     return module
-
-
-def placed(demo, tmp_path, name, seed=0):
-    """A run of the demo whose work dir is in a temporary folder."""
-    cfg = demo.seeded(name, seed)
-    cfg.work_dir = str(tmp_path / name)
-    return cfg
-
-
-def test_a_student_is_taught_by_the_teacher_of_its_seed(demo):
-    for seed in (0, 3):
-        teacher = demo.seeded('retinanet_teacher', seed)
-        student = demo.seeded('pkd_retinanet', seed)
-        assert student.randomness.seed == seed
-        assert student.model.teacher_ckpt == str(demo.last_checkpoint(teacher))
-    assert demo.seeded('pkd_retinanet', 0).work_dir == 'work_dirs/demo/pkd_retinanet'
 
 
 def test_methods_are_the_distillations_of_the_demo(demo):
@@ -47,44 +29,28 @@ def test_methods_are_the_distillations_of_the_demo(demo):
     for detector, settings in demo.DEMOS.items():
         assert demo.chosen_methods(detector, None) == [settings.method]
         for method in demo.methods_of(detector):
-            cfg = demo.seeded(f'{method}_{detector}', 0)
+            cfg = seeded(f'configs/demo/{method}_{detector}.py', 0)
             # LA and FA alone are other students, which no teacher has taught.
             assert ('teacher_ckpt' in cfg.model) == (method not in ('la', 'fa'))
             assert Path(cfg.work_dir).parent == settings.work_dir
-    with pytest.raises(ConfigError, match='got kd-rnet, expected some of pkd'):
+            assert cfg.test_dataloader.dataset.data_root.rstrip('/') in MADE
+    with pytest.raises(ConfigError, match='got kd-rnet, expected some of'):
         demo.chosen_methods('retinanet', ['pkd', 'kd-rnet'])
 
 
-def test_the_seed_0_needs_no_option_that_the_config_does_not_have(demo):
-    """`tools/train.py configs/demo/...` alone repeats the demo's trainings."""
-    from_file = demo.read_config('configs/demo/pkd_retinanet.py')
-    seeded = demo.seeded('pkd_retinanet', 0)
-    assert all(from_file[key] == seeded[key] for key in (*demo.DECISIVE, 'work_dir'))
-
-
-def test_training_starts_goes_on_and_is_not_repeated(demo, tmp_path):
-    cfg = placed(demo, tmp_path, 'retinanet_student', seed=2)
-    demo.train('retinanet_student', cfg)
-    assert 'randomness.seed=2' in demo.commands[-1]
-    work_dir = Path(cfg.work_dir)
-    work_dir.mkdir()
-    cfg.dump(work_dir / 'retinanet_student.py')
-    demo.train('retinanet_student', cfg)
-    # Whether there is something to go on from is the training's business.
-    assert all('--resume' in command for command in demo.commands)
-    (work_dir / demo.last_checkpoint(cfg).name).write_bytes(b'')
-    demo.train('retinanet_student', cfg)
-    assert len(demo.commands) == 2
-
-
-def test_a_training_of_another_config_is_not_taken_for_this_one(demo, tmp_path):
-    cfg = placed(demo, tmp_path, 'retinanet_student')
-    Path(cfg.work_dir).mkdir()
-    before = copy.deepcopy(cfg)
-    before.model.backbone.depth = 50
-    before.dump(Path(cfg.work_dir) / 'retinanet_student.py')
-    with pytest.raises(ConfigError, match='another config'):
-        demo.train('retinanet_student', cfg)
+def test_the_demo_trains_evaluates_and_reports(demo, monkeypatch, capsys):
+    done = []
+    monkeypatch.setattr('sys.argv', ['demo.py', '--seeds', '0', '1'])
+    monkeypatch.setattr(demo, 'make_data', lambda _: done.append('data'))
+    monkeypatch.setattr(demo, 'train', lambda file, cfg: done.append(cfg.work_dir))
+    monkeypatch.setattr(demo, 'run_tool', lambda *words: done.append(words))
+    monkeypatch.setattr(demo, 'evaluate', lambda *_: {'AP': 1.0})
+    demo.main()
+    names = ('retinanet_teacher', 'retinanet_student', 'pkd_retinanet')
+    folders = [f'work_dirs/demo/{seed}{n}' for seed in ('', 'seed_1/') for n in names]
+    out = ('--out', Path('work_dirs/demo/report.html'))
+    assert done == ['data', *folders, ('report.py', *folders, *out)]
+    assert '1.00 ± 0.00' in capsys.readouterr().out
 
 
 def test_the_table_gives_means_and_spread(demo):

@@ -75,12 +75,32 @@ class Part:
         return bool(self.comparison.evaluated)
 
 
+@dataclass(frozen=True)
+class MethodSection:
+    """A table of methods over seeds, with a section of its own.
+
+    Attributes:
+        title: what they were compared on.
+        header: names of the columns, the first for the methods.
+        rows: a text a column.
+        notes: sentences below.
+        chart: of the seeds' values; None for nothing trained.
+    """
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str]
+    chart: Chart | None = None
+
+
 def write_report(
     work_dirs: Sequence[str | Path],
     out: str | Path,
     evaluate: bool = True,
     baseline: str | None = None,
     device: str | None = None,
+    methods: MethodSection | None = None,
 ) -> Path:
     """Compare runs in one self-contained HTML file.
 
@@ -92,6 +112,7 @@ def write_report(
         baseline: name of the run that is the student alone; by default the one whose
             model is that of a distilled student.
         device: to evaluate on.
+        methods: a comparison of methods to put first.
 
     Returns:
         ``out``.
@@ -110,7 +131,7 @@ def write_report(
         _part(comparison, f'part{index}')
         for index, comparison in enumerate(compare(runs, baseline))
     ]
-    text = _within_budget(parts)
+    text = _within_budget(parts, methods)
     target = Path(out)
     with staging([target], force=True) as folder:
         (folder / target.name).write_text(text, encoding='utf-8')
@@ -135,7 +156,7 @@ def _part(comparison: Comparison, prefix: str) -> Part:
     return part
 
 
-def _within_budget(parts: Sequence[Part]) -> str:
+def _within_budget(parts: Sequence[Part], methods: MethodSection | None) -> str:
     """Render with as many pictures as fit.
 
     Raises:
@@ -144,7 +165,7 @@ def _within_budget(parts: Sequence[Part]) -> str:
     for budget in BUDGETS:
         for part in parts:
             _add_pictures(part, budget)
-        text = render(parts)
+        text = render(parts, methods)
         size = len(text.encode())
         if size <= MAX_BYTES:
             return text
@@ -161,7 +182,7 @@ def _add_pictures(part: Part, budget: PictureBudget) -> None:
     part.sheets = sheets_of(part.comparison, images, budget)
 
 
-def render(parts: Sequence[Part]) -> str:
+def render(parts: Sequence[Part], methods: MethodSection | None = None) -> str:
     """The page's text."""
     environment = Environment(
         loader=PackageLoader('aerialkd.visualization.report', '.'),
@@ -172,6 +193,7 @@ def render(parts: Sequence[Part]) -> str:
     )
     return environment.get_template('report.html.j2').render(
         parts=parts,
+        methods=methods,
         key=legend_line,
         outcomes={
             name: 'rgb({}, {}, {})'.format(*color)

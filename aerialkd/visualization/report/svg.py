@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib as mpl
@@ -143,6 +143,32 @@ def bar_chart(
         axes.set_xlabel(xlabel)
         axes.margins(x=0.12)
         axes.set_xlim(left=0)
+        return Chart(title, _svg(figure, title, series, name))
+
+
+def dot_chart(
+    title: str, points: Mapping[str, Sequence[float]], xlabel: str, name: str
+) -> Chart:
+    """A row a category, the first on top: a dot a value, a bar at their mean.
+
+    Args:
+        title: heading, above the picture.
+        points: values by category, at least one each.
+        xlabel: of the values.
+        name: unique in the page, of letters, digits and dashes.
+    """
+    color = '#0072b2'
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(0.6 + 0.22 * len(points))
+        for at, values in enumerate(points.values()):
+            mean = float(np.mean(values))
+            axes.plot([mean, mean], [at - 0.3, at + 0.3], color='#333333')
+            axes.plot(values, [at] * len(values), 'o', color=color, markersize=4)
+        axes.set_yticks(range(len(points)), list(points))
+        axes.tick_params(axis='y', length=0)
+        axes.set_ylim(len(points) - 0.5, -0.5)
+        axes.set_xlabel(xlabel)
+        series = [Series(label, color, (), (), y) for label, y in points.items()]
         return Chart(title, _svg(figure, title, series, name))
 
 

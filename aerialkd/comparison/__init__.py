@@ -1,0 +1,1 @@
+"""Comparing distillation methods on one pair of teacher and student."""

@@ -1,0 +1,104 @@
+"""What a method's training step costs, measured in a process of its own and kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from aerialkd.comparison.measured import digest
+from aerialkd.comparison.results import Result
+from aerialkd.comparison.trainings import run_tool
+from aerialkd.engine import student_model_cfg
+from aerialkd.engine.machine import machine
+from aerialkd.files import write_whole
+from aerialkd.version import __version__
+from aerialkd.visualization.report.comparison import ALONE
+from aerialkd.visualization.report.runs import plain
+
+NAME = 'profile.json'  # in a work dir
+
+
+def profile_of(
+    config: Path, cfg: Config, measure: bool = True, output: int | None = None
+) -> dict[str, Any] | None:
+    """The costs of a step, kept or measured.
+
+    The peak memory of a process never falls, hence one process a method.
+
+    Args:
+        config: file of a distillation.
+        cfg: what :func:`aerialkd.comparison.trainings.seeded` made of it.
+        measure: whether what was not kept is measured.
+        output: file descriptor for what the tool prints; ours by default.
+
+    Returns:
+        What :meth:`aerialkd.engine.profile.StepProfile.summary` has, with ``machine``,
+        ``batch``, ``torch`` and ``aerialkd``; None if there is nothing.
+
+    Raises:
+        ToolError: if it cannot be measured.
+    """
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    key = dict(
+        config=digest(cfg),
+        machine=machine(device, torch.get_num_threads()),
+        torch=torch.__version__,
+        aerialkd=__version__,
+    )
+    file = Path(cfg.work_dir) / NAME
+    try:
+        kept = json.loads(file.read_text(encoding='utf-8'))
+        if isinstance(kept, dict) and all(kept.get(k) == v for k, v in key.items()):
+            return kept
+    except (OSError, ValueError):
+        pass  # absent or damaged: measured anew
+    if not measure:
+        return None
+    new = file.with_name(f'.{NAME}.new')
+    words = ('--training-batch', '--device', device, '--json', new)
+    threads = ('--threads', torch.get_num_threads())
+    run_tool('profile_step.py', config, *threads, *words, output=output)
+    profile = json.loads(new.read_text(encoding='utf-8'))
+    new.unlink()
+    profile = key | profile
+    write_whole(file, (json.dumps(profile, indent=1) + '\n').encode())
+    return profile
+
+
+def with_profile(result: Result, profile: dict[str, Any]) -> Result:
+    """A result with the costs of its training step."""
+    names = ('student_ms', 'teacher_ms', 'ratio', 'extra_mib')
+    costs = {name: profile[name] for name in names} | dict(step_ms=profile['whole_ms'])
+    made_on = '{machine}, torch {torch}, aerialkd {aerialkd}'.format(**profile)
+    origin = result.origin | dict(profiled=made_on, batch=profile['batch'])
+    return replace(result, costs=result.costs | costs, origin=origin)
+
+
+def with_student_steps(results: list[Result], cfgs: dict[str, Config]) -> list[Result]:
+    """Give the student alone the step that it has in the profiles of the methods.
+
+    Args:
+        results: those of the methods with their profiles.
+        cfgs: by method; students of another network do not count.
+    """
+    if ALONE not in cfgs:
+        return results
+    alone = plain(cfgs[ALONE].model)
+    own = [m for m, cfg in cfgs.items() if plain(student_model_cfg(cfg)) == alone]
+    steps = [r for r in results if r.method in own and 'student_ms' in r.costs]
+    if not steps:
+        return results
+    cost = dict(step_ms=median(r.costs['student_ms'] for r in steps))
+    made = {name: steps[0].origin[name] for name in ('profiled', 'batch')}
+    return [
+        replace(r, costs=r.costs | cost, origin=r.origin | made)
+        if r.method == ALONE
+        else r
+        for r in results
+    ]

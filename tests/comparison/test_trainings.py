@@ -1,0 +1,185 @@
+"""What is trained, resumed, left alone; tools in processes of their own."""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from aerialkd.comparison import trainings
+from aerialkd.comparison.trainings import (
+    DECISIVE,
+    ToolError,
+    last_checkpoint,
+    make_data,
+    run_tool,
+    seeded,
+    train,
+)
+from aerialkd.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+STUDENT = 'configs/demo/retinanet_student.py'
+
+
+@pytest.fixture(autouse=True)
+def at_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """Tools are written down, not run."""
+    written = []
+    monkeypatch.setattr(trainings, 'run_tool', lambda *c, **_: written.append(c))
+    return written
+
+
+@pytest.fixture
+def tool(tmp_path, monkeypatch):
+    """A function that makes a tool of some lines."""
+    monkeypatch.setattr(trainings, 'TOOLS', tmp_path)
+
+    def make(text):
+        (tmp_path / 'tool.py').write_text(text)
+        return 'tool.py'
+
+    return make
+
+
+def placed(tmp_path, seed=0):
+    cfg = seeded(STUDENT, seed)
+    cfg.work_dir = str(tmp_path / 'retinanet_student')
+    return cfg
+
+
+def test_a_student_is_taught_by_the_teacher_of_its_seed():
+    for seed in (0, 3):
+        teacher = seeded('configs/demo/retinanet_teacher.py', seed)
+        student = seeded('configs/demo/pkd_retinanet.py', seed)
+        assert student.randomness.seed == seed
+        assert student.model.teacher_ckpt == str(last_checkpoint(teacher))
+    assert student.work_dir == 'work_dirs/demo/seed_3/pkd_retinanet'
+
+
+def test_a_config_without_a_work_dir_gets_one_by_its_name():
+    name = 'pkd_retinanet_r101-r18_fpn_1x_visdrone-512'
+    assert seeded(f'configs/pkd/{name}.py', 0).work_dir == f'work_dirs/{name}'
+    second = seeded(f'configs/pkd/{name}.py', 1)
+    assert second.work_dir == f'work_dirs/seed_1/{name}'
+    teacher = 'work_dirs/seed_1/retinanet_r101_fpn_1x_visdrone-512/epoch_12.pth'
+    assert second.model.teacher_ckpt == teacher
+
+
+def test_the_seed_0_needs_no_option_that_the_config_does_not_have():
+    """`tools/train.py configs/demo/...` alone repeats the demo's trainings."""
+    file = 'configs/demo/pkd_retinanet.py'
+    from_file, with_seed = trainings.read_config(file), seeded(file, 0)
+    assert all(from_file[key] == with_seed[key] for key in (*DECISIVE, 'work_dir'))
+
+
+def test_training_starts_goes_on_and_is_not_repeated(commands, tmp_path):
+    cfg = placed(tmp_path, seed=2)
+    train(STUDENT, cfg)
+    assert 'randomness.seed=2' in commands[-1]
+    work_dir = Path(cfg.work_dir)
+    cfg.dump(work_dir / 'retinanet_student.py')
+    train(STUDENT, cfg)
+    # Whether there is something to go on from is the training's business.
+    assert all('--resume' in command for command in commands)
+    (work_dir / last_checkpoint(cfg).name).write_bytes(b'')
+    train(STUDENT, cfg)
+    assert len(commands) == 2
+
+
+@pytest.mark.parametrize('key', DECISIVE)
+def test_a_training_of_another_config_is_not_taken_for_this_one(
+    commands, tmp_path, key
+):
+    cfg = placed(tmp_path)
+    Path(cfg.work_dir).mkdir()
+    before = copy.deepcopy(cfg)
+    part = before[key][0] if key == 'param_scheduler' else before[key]
+    part.another = 1
+    before.dump(Path(cfg.work_dir) / 'retinanet_student.py')
+    with pytest.raises(ConfigError, match='another config'):
+        train(STUDENT, cfg)
+    assert not commands
+
+
+def test_images_of_demo_configs_are_made(commands):
+    make_data(seeded('configs/demo/rotated-retinanet_student.py', 0))
+    make_data(seeded('configs/pkd/pkd_retinanet_r101-r18_fpn_1x_visdrone-512.py', 0))
+    ((name, *words),) = commands
+    assert (name, *words[:4]) == (
+        'make_demo_data.py', '--out', 'work_dirs/demo_rotated/data', '--layout', 'dota'
+    )  # fmt: skip
+
+
+def test_a_tool_that_fails_is_an_error_with_its_status(tool):
+    with pytest.raises(ToolError, match='pkd failed with status 3'):
+        run_tool(tool('raise SystemExit(3)'), 'pkd')
+    run_tool(tool('import sys; assert sys.argv[1:] == ["1", "a"]'), 1, 'a')
+
+
+def test_what_a_tool_prints_goes_where_it_is_told(tool, tmp_path):
+    with (tmp_path / 'said').open('w') as file:
+        run_tool(tool('print("hello")'), 'x', output=file.fileno())
+    assert (tmp_path / 'said').read_text() == 'hello\n'
+
+
+def test_sigterm_ends_the_tool_before_us(tool, tmp_path):
+    name = tool(
+        'import signal, sys, time\n'
+        'def end(*_):\n'
+        '    open(sys.argv[1], "a").write("saved")\n'
+        '    sys.exit(0)\n'
+        'signal.signal(signal.SIGTERM, end)\n'
+        'open(sys.argv[1], "a").write("ready ")\n'
+        'time.sleep(30)\n'
+    )
+    said = tmp_path / 'said'
+
+    def terminate():
+        while not said.is_file() or not said.read_text():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    threading.Thread(target=terminate).start()
+    with pytest.raises(SystemExit) as ended:
+        run_tool(name, said)
+    assert ended.value.code == 143
+    assert said.read_text() == 'ready saved'
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_tool_keeps_its_lock_open(tool, tmp_path):
+    name = tool('import os, sys; os.fstat(int(sys.argv[1]))')
+    with (tmp_path / 'lock').open('w') as file:
+        run_tool(name, file.fileno(), lock=file.fileno())
+        with pytest.raises(ToolError):
+            run_tool(name, file.fileno())
+
+
+def test_a_work_dir_is_trained_once_at_a_time(commands, tmp_path):
+    cfg = placed(tmp_path)
+    # What is left of a comparison that was killed: its training alone.
+    with trainings._locked(Path(cfg.work_dir)) as lock:
+        sleep = [sys.executable, '-c', 'import time; time.sleep(60)']
+        orphan = subprocess.Popen(sleep, pass_fds=[lock])
+    try:
+        with pytest.raises(ConfigError, match='is being trained by another process'):
+            train(STUDENT, cfg)
+    finally:
+        orphan.kill()
+        orphan.wait()
+    train(STUDENT, cfg)
+    assert len(commands) == 1
