@@ -18,8 +18,11 @@ from aerialkd.datasets.made import make_data
 REAL_DATA = 'AERIALKD_REAL_DATA'
 DEFAULT_SCOPES = DefaultScope._instance_dict.copy()
 
-# Tests are many small tensors: more threads cost more than they give.
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+# Tests are many small tensors: more threads cost more than they give, and on a busy
+# machine they wait for each other, ten times as long as they work. Also for the tools
+# that tests run.
+torch.set_num_threads(1)
+os.environ['OMP_NUM_THREADS'] = '1'
 
 
 @pytest.fixture(autouse=True)
