@@ -148,6 +148,18 @@ def rotated_retinanet() -> ConfigDict:
     return cfg
 
 
+def dist_rotated_retinanet() -> ConfigDict:
+    """The same with a distribution for each delta."""
+    cfg = rotated_retinanet()
+    cfg.bbox_head.update(
+        type='aerialkd.DistributionRotatedRetinaHead',
+        intervals=8,
+        reg_decoded_bbox=True,
+        loss_bbox=dict(type='mmrotate.GDLoss_v1', loss_type='kld', fun='log1p', tau=1),
+    )
+    return cfg
+
+
 def pkd_distiller(**overrides: Any) -> ConfigDict:
     """PKD on all pyramid levels."""
     cfg = dict(

@@ -14,9 +14,22 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import aerialkd  # noqa: F401 - registers everything in a fresh process
 from aerialkd.algorithms import DetectionDistill
-from tests.builders import batch, gfl, retinanet, rotated_retinanet, yolov8
+from tests.builders import (
+    batch,
+    dist_rotated_retinanet,
+    gfl,
+    retinanet,
+    rotated_retinanet,
+    yolov8,
+)
 
-DETECTORS = dict(retinanet=retinanet, gfl=gfl, rotated=rotated_retinanet, yolov8=yolov8)
+DETECTORS = dict(
+    retinanet=retinanet,
+    gfl=gfl,
+    rotated=rotated_retinanet,
+    rotated_dist=dist_rotated_retinanet,
+    yolov8=yolov8,
+)
 # Losses with the record that they compare. Weights bring all to the task loss's size.
 LOSSES = dict(
     PKDLoss=('fpn', dict(loss_weight=1.0)),
@@ -26,6 +39,7 @@ LOSSES = dict(
     SoftClassLoss=('head', dict(loss_weight=100.0)),
     SoftRegressionLoss=('head', dict(loss_weight=100.0)),
     PositionAwareL2Loss=('fpn', dict(loss_weight=1.0)),
+    LDLoss=('head', dict(vlr_weight=1.0, point_scale=4.0)),
 )
 ANCHORS_OF_POINTS = dict(
     type='mmdet.AnchorGenerator', ratios=[1.0], scales=[4], strides=[8, 16, 32]
@@ -109,7 +123,7 @@ class Case(NamedTuple):
             single = batch((size,), boxes=number, seed=index)
             for key in data:
                 data[key] += single[key]
-        if self.detector == 'rotated':
+        if self.detector in ('rotated', 'rotated_dist'):
             for sample in data['data_samples']:
                 _turn(sample)
         return data

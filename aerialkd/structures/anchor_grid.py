@@ -68,11 +68,35 @@ def cell_overlaps(
     for part in _blocks(extent.prod(-1) * len(anchors)):
         box, y, x = enumerate_windows(first[part].long(), extent[part])
         box = box + part.start
-        offset = torch.stack([x, y], -1) * step - centre[box]  # (P, 2), cell to object
-        ious = _horizontal_ious(offset, half[box], anchors)
-        if boxes.shape[-1] == 5:
-            ious = _rotated_ious(ious, offset, boxes[box], anchors)
+        ious = pair_overlaps(boxes, anchors, stride, box, y, x)
         yield CellOverlaps(box, y, x, ious)
+
+
+def pair_overlaps(
+    boxes: Tensor,
+    anchors: Tensor,
+    stride: tuple[float, float],
+    box: Tensor,
+    y: Tensor,
+    x: Tensor,
+) -> Tensor:
+    """IoUs of given pairs of an object and a cell, (P, A).
+
+    Args:
+        boxes: as for :func:`cell_overlaps`, in single precision.
+        anchors: likewise.
+        stride: likewise.
+        box: index of the object of each pair, (P,).
+        y: row of the cell, (P,).
+        x: column of the cell, (P,).
+    """
+    centre, half = half_extents(boxes)
+    step = boxes.new_tensor(stride)
+    offset = torch.stack([x, y], -1) * step - centre[box]  # (P, 2), cell to object
+    ious = _horizontal_ious(offset, half[box], anchors)
+    if boxes.shape[-1] == 5:
+        ious = _rotated_ious(ious, offset, boxes[box], anchors)
+    return ious
 
 
 def _blocks(counts: Tensor) -> Iterator[slice]:

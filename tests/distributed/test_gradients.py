@@ -25,9 +25,11 @@ BY_PROCESS = {'PKDLoss', 'retinanet', 'rotated'}
 def served(case):
     if case.detector == 'yolov8' and case.algorithm == 'CrossScaleDistill':
         return False  # no config of it, and no finer level to teach it with
+    if case.detector == 'rotated_dist':  # as 'rotated' but for the head's outputs
+        return case.loss == 'LDLoss'
     if case.detector not in ('retinanet', 'rotated'):
         return case.loss != 'SoftRegressionLoss'  # they have no deltas
-    return True
+    return case.loss != 'LDLoss'  # they have no distributions
 
 
 CASES = [

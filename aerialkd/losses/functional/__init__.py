@@ -6,6 +6,7 @@ gradient. Modules in this package only gather inputs and weights.
 
 from aerialkd.losses.functional.attention import area_softmax, spatial_channel_attention
 from aerialkd.losses.functional.boxes import efficient_iou_loss, soft_smooth_l1
+from aerialkd.losses.functional.distributions import localization_kd
 from aerialkd.losses.functional.features import pearson_loss, pearson_map
 from aerialkd.losses.functional.logits import soft_class_kl, soft_focal_bce
 from aerialkd.losses.functional.positions import (
@@ -19,6 +20,7 @@ __all__ = [
     'efficient_iou_loss',
     'key_position_mask',
     'key_positions',
+    'localization_kd',
     'pearson_loss',
     'pearson_map',
     'position_aware_l2',
