@@ -174,7 +174,10 @@ def _of_level(
     centre, half = half_extents(boxes)
     step = boxes.new_tensor(grid.stride)
     found: list[tuple[Tensor, Tensor]] = [(boxes.new_zeros(0), image[:0])]
-    for pairs in cell_overlaps(boxes[chosen], anchors, grid.stride, grid.size):
+    overlaps = cell_overlaps(
+        boxes[chosen], anchors, grid.stride, grid.size, low[chosen]
+    )
+    for pairs in overlaps:
         near = (pairs.ious > 0) & (pairs.ious >= low[chosen[pairs.box], None])
         pair, anchor = near.nonzero(as_tuple=True)
         box, x, y = chosen[pairs.box[pair]], pairs.x[pair], pairs.y[pair]
