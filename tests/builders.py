@@ -155,7 +155,8 @@ def dist_rotated_retinanet() -> ConfigDict:
         type='aerialkd.DistributionRotatedRetinaHead',
         intervals=8,
         reg_decoded_bbox=True,
-        loss_bbox=dict(type='mmrotate.GDLoss_v1', loss_type='kld', fun='log1p', tau=1),
+        # Unlike GDLoss_v1 it divides by the head's number of positives.
+        loss_bbox=dict(type='mmrotate.GDLoss', loss_type='kld', tau=1.0),
     )
     return cfg
 

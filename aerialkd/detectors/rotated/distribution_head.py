@@ -33,7 +33,8 @@ class DistributionRotatedRetinaHead(RetinaHead):
 
     The loss is RetinaNet's and, at the positives, a distribution focal loss (Li et al.
     2020), mean of the five deltas. Deltas beyond the range are drawn to its end there.
-    All three are divided by the number of positives averaged over processes.
+    All are divided by the number of positives averaged over processes, but for
+    ``mmrotate.GDLoss_v1``, which takes the mean of a process's own positives.
 
     Args:
         args: as for ``mmdet.RetinaHead``.
