@@ -123,8 +123,9 @@ def test_matches_loops_over_everything(kind, anchors):
 
 
 @KINDS
-def test_other_settings(kind):
-    grids, boxes = pyramid(SQUARE), objects(kind, 6, seed=3)
+@ANCHORS
+def test_other_settings(kind, anchors):
+    grids, boxes = pyramid(anchors), objects(kind, 6, seed=3)
     image = torch.zeros(6, dtype=torch.long)
     for gamma, topk in ((0.6, 9), (0.25, 4), (0.0, 9)):
         thresholds, region = oracle(boxes, image, 1, grids, gamma, topk)
