@@ -161,6 +161,19 @@ def rotated_retinanet() -> ConfigDict:
     return cfg
 
 
+def dist_rotated_retinanet() -> ConfigDict:
+    """The same with a distribution for each delta."""
+    cfg = rotated_retinanet()
+    cfg.bbox_head.update(
+        type='aerialkd.DistributionRotatedRetinaHead',
+        intervals=8,
+        reg_decoded_bbox=True,
+        # Unlike GDLoss_v1 it divides by the head's number of positives.
+        loss_bbox=dict(type='mmrotate.GDLoss', loss_type='kld', tau=1.0),
+    )
+    return cfg
+
+
 def pkd_distiller(**overrides: Any) -> ConfigDict:
     """PKD on all pyramid levels."""
     cfg = dict(

@@ -13,9 +13,23 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import aerialkd  # noqa: F401 - registers everything in a fresh process
 from aerialkd.algorithms import DetectionDistill
-from tests.builders import batch, gfl, retinanet, rotated_retinanet, turned, yolov8
+from tests.builders import (
+    batch,
+    dist_rotated_retinanet,
+    gfl,
+    retinanet,
+    rotated_retinanet,
+    turned,
+    yolov8,
+)
 
-DETECTORS = dict(retinanet=retinanet, gfl=gfl, rotated=rotated_retinanet, yolov8=yolov8)
+DETECTORS = dict(
+    retinanet=retinanet,
+    gfl=gfl,
+    rotated=rotated_retinanet,
+    rotated_dist=dist_rotated_retinanet,
+    yolov8=yolov8,
+)
 CHANNELS = dict(student_channels=16, teacher_channels=16, num_levels=4)
 # Losses with the record that they compare. Weights bring all to the task loss's size.
 LOSSES = dict(
@@ -37,6 +51,7 @@ LOSSES = dict(
     NKDLoss=('head', dict(loss_weight=100.0)),
     BCKDLoss=('head', dict(loss_weight=0.01)),
     CrossKDLoss=('towers', dict(loss_weight=100.0)),
+    LDLoss=('head', dict(vlr_weight=1.0, point_scale=4.0)),
 )
 ANCHORS_OF_POINTS = dict(
     type='mmdet.AnchorGenerator', ratios=[1.0], scales=[4], strides=[8, 16, 32]
@@ -127,7 +142,7 @@ class Case(NamedTuple):
             single = batch((size,), boxes=number, seed=index)
             for key in data:
                 data[key] += single[key]
-        if self.detector == 'rotated':
+        if self.detector in ('rotated', 'rotated_dist'):
             turned(data)
         return data
 

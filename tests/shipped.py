@@ -32,6 +32,7 @@ METHODS = {
     'rdr-kd-decoupled': ['DecoupledLoss'],
     'rdr-kd-features': ['RegeneratedLoss', 'DecoupledLoss'],
     'rdr-kd-responsive': ['ResponsiveLoss'],
+    'ld': ['LDLoss'],
     'kd-rnet': ['SoftClassLoss', 'SoftRegressionLoss'],
     'kd-rnet-cls': ['SoftClassLoss'],
     'kd-rnet-reg': ['SoftRegressionLoss'],

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from aerialkd.errors import ConfigError
+from aerialkd.structures import box_bins
+
 if TYPE_CHECKING:
     from aerialkd.export.onnx_export import OnnxOptions
 
@@ -19,11 +22,11 @@ NOTES = [
     'cls_score: channel a * channels_per_prior + class; with softmax the last class is '
     'the background.',
     'bbox_pred: channel a * box_values + coordinate. With bins, each coordinate c has '
-    'the channels c * bins + bin instead: the expectation of their softmax over the '
-    'bins 0, 1, ..., bins - 1 is the distance in strides from the point (or the '
-    'centre of the anchor) to the left, top, right and bottom side.',
-    'bbox_coder is a class of mmdet or mmrotate: decode(priors, bbox_pred); with bins, '
-    'bbox_pred are those distances times the stride.',
+    'the channels c * bins + bin instead, and is the expectation of their softmax over '
+    'bin_values. Of points and GFL it is the distance in strides from the point (or '
+    'the centre of the anchor) to the left, top, right and bottom side.',
+    'bbox_coder is a class of mmdet or mmrotate: decode(priors, bbox_pred); where '
+    'bbox_pred is a distance in strides, that times the stride.',
     'Then test_cfg: score_thr, nms_pre best of each level, nms, max_per_img.',
 ]
 
@@ -76,7 +79,7 @@ def model_card(
             score='sigmoid' if getattr(head, 'use_sigmoid_cls', True) else 'softmax',
             channels_per_prior=getattr(head, 'cls_out_channels', None),
             reg_max=getattr(head, 'reg_max', None),
-            bins=_bins(head, groups),
+            **_bins(head),
             bbox_coder=_described(getattr(head, 'bbox_coder', None)),
             test_cfg=_plain(dict(detector.test_cfg or {})),
             notes=NOTES,
@@ -100,11 +103,13 @@ def _kinds(head: Any, count: int) -> list[str]:
     return kinds
 
 
-def _bins(head: Any, groups: Sequence[Sequence[Tensor]]) -> int | None:
+def _bins(head: Any) -> dict[str, Any]:
     """Bins of a distribution; ``reg_max`` is their number, or the last of them."""
-    if getattr(head, 'reg_max', None) is None:
-        return None
-    return groups[1][0].shape[1] // (4 * head.prior_generator.num_base_priors[0])
+    try:
+        values = box_bins(head).tolist()
+    except ConfigError:  # coordinates as numbers
+        return dict(bins=None, bin_values=None)
+    return dict(bins=len(values), bin_values=values)
 
 
 def _preprocessing(preprocessor: Any, pipeline: Sequence[dict]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from aerialkd.losses.dkd import DKDLoss
 from aerialkd.losses.fgd import FGDLoss
 from aerialkd.losses.fgfi import FGFILoss
 from aerialkd.losses.kd_rnet import SoftClassLoss, SoftRegressionLoss
+from aerialkd.losses.ld import LDLoss
 from aerialkd.losses.mgd import MGDLoss
 from aerialkd.losses.nkd import NKDLoss
 from aerialkd.losses.pkd import PKDLoss
@@ -26,6 +27,7 @@ __all__ = [
     'DistillLoss',
     'FGDLoss',
     'FGFILoss',
+    'LDLoss',
     'MGDLoss',
     'NKDLoss',
     'PKDLoss',

@@ -13,6 +13,8 @@ from aerialkd.structures.box_cells import enumerate_windows, half_extents
 
 # IoUs of a block, about 1 MB: fits caches, and bounds what the pairs take of memory.
 _BLOCK = 2**18
+# Above what mmcv's kernel for rotated boxes may round.
+_SLACK = 1e-3
 
 
 class CellOverlaps(NamedTuple):
@@ -33,7 +35,11 @@ class CellOverlaps(NamedTuple):
 
 @torch.no_grad()
 def cell_overlaps(
-    boxes: Tensor, anchors: Tensor, stride: tuple[float, float], size: tuple[int, int]
+    boxes: Tensor,
+    anchors: Tensor,
+    stride: tuple[float, float],
+    size: tuple[int, int],
+    least: Tensor | None = None,
 ) -> Iterator[CellOverlaps]:
     """IoUs of objects with the anchors of one pyramid level, block by block.
 
@@ -46,6 +52,8 @@ def cell_overlaps(
             ``base_anchors``.
         stride: pixels from cell to cell, along x and y.
         size: (H, W) of the map.
+        least: IoUs below it, (Q,), do not matter: some of them are given as 0, which
+            spares most of the work for rotated boxes.
 
     Example:
         >>> anchors = torch.tensor([[-4., -4., 4., 4.]])
@@ -68,11 +76,57 @@ def cell_overlaps(
     for part in _blocks(extent.prod(-1) * len(anchors)):
         box, y, x = enumerate_windows(first[part].long(), extent[part])
         box = box + part.start
-        offset = torch.stack([x, y], -1) * step - centre[box]  # (P, 2), cell to object
-        ious = _horizontal_ious(offset, half[box], anchors)
-        if boxes.shape[-1] == 5:
-            ious = _rotated_ious(ious, offset, boxes[box], anchors)
+        ious = pair_overlaps(boxes, anchors, stride, box, y, x, least)
         yield CellOverlaps(box, y, x, ious)
+
+
+def pair_overlaps(
+    boxes: Tensor,
+    anchors: Tensor,
+    stride: tuple[float, float],
+    box: Tensor,
+    y: Tensor,
+    x: Tensor,
+    least: Tensor | None = None,
+) -> Tensor:
+    """IoUs of given pairs of an object and a cell, (P, A).
+
+    Args:
+        boxes: as for :func:`cell_overlaps`, in single precision.
+        anchors: likewise.
+        stride: likewise.
+        box: index of the object of each pair, (P,).
+        y: row of the cell, (P,).
+        x: column of the cell, (P,).
+        least: as for :func:`cell_overlaps`.
+    """
+    centre, half = half_extents(boxes)
+    step = boxes.new_tensor(stride)
+    offset = torch.stack([x, y], -1) * step - centre[box]  # (P, 2), cell to object
+    ious = _horizontal_ious(offset, half[box], anchors)
+    if boxes.shape[-1] == 5:
+        if least is not None:
+            around = 4 * half[box].prod(-1)
+            bound = _iou_bound(ious, around, boxes[box, 2:4].prod(-1), anchors)
+            ious = ious * (bound >= least[box, None])
+        ious = _rotated_ious(ious, offset, boxes[box], anchors)
+    return ious
+
+
+def _iou_bound(ious: Tensor, around: Tensor, areas: Tensor, anchors: Tensor) -> Tensor:
+    """An IoU that rotated objects do not exceed, (P, A).
+
+    Args:
+        ious: with their circumscribed boxes, (P, A).
+        around: areas of these boxes, (P,).
+        areas: of the objects, (P,).
+        anchors: (A, 4).
+    """
+    others = (anchors[:, 2:] - anchors[:, :2]).prod(-1)
+    inter = ious * (around[:, None] + others) / (1 + ious)
+    inter = torch.minimum(inter, torch.minimum(areas[:, None], others))
+    bound = inter / (areas[:, None] + others - inter).clamp(min=1e-6)
+    return bound * (1 + _SLACK) + _SLACK
 
 
 def _blocks(counts: Tensor) -> Iterator[slice]:

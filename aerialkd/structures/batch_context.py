@@ -14,6 +14,7 @@ from aerialkd.errors import BoxTypeError, ConfigError, RecordError
 from aerialkd.structures.assigned import AssignedTargets
 from aerialkd.structures.box_cells import BoxCells, box_cells
 from aerialkd.structures.dense_head import (
+    box_bins,
     decode_boxes,
     flatten_deltas,
     flatten_levels,
@@ -213,6 +214,25 @@ class BatchContext:
         """Encoded boxes of every prior, (N, L, 4 or 5); see :func:`flatten_deltas`."""
         return flatten_deltas(self._head(True), bbox_preds)
 
+    @property
+    def class_channels(self) -> int:
+        """Channels of a prior in the student's map of class scores."""
+        return self._head(True).cls_out_channels
+
+    def require_same_bins(self, who: str) -> Tensor:
+        """The bins of the heads' distributions, of a side or coordinate, (bins,).
+
+        Raises:
+            ConfigError: if a head has no distributions, or both have other bins.
+        """
+        one, other = (box_bins(self._head(side)) for side in (True, False))
+        if one.shape != other.shape or not torch.equal(one, other):
+            raise ConfigError(
+                f'{who} compares distributions bin by bin, but they differ: student '
+                f'{_extent(one)}, teacher {_extent(other)}. Train both with the same.'
+            )
+        return one
+
     def require_same_priors(self, who: str) -> None:
         """Refuse two heads whose outputs do not mean the same, prior by prior.
 
@@ -320,3 +340,7 @@ class BatchContext:
             (N, H, W); without ``values`` the foreground mask of zeros and ones.
         """
         return self.cells(feat_size).draw(values, reduce)
+
+
+def _extent(bins: Tensor) -> str:
+    return f'{len(bins)} bins from {float(bins[0]):g} to {float(bins[-1]):g}'

@@ -67,6 +67,67 @@ def flatten_deltas(head: Any, bbox_preds: Sequence[Tensor]) -> Tensor:
     return flatten_levels(bbox_preds, size)
 
 
+def box_bins(head: Any) -> Tensor:
+    """Values of the bins over which a head distributes each coordinate of a box.
+
+    Raises:
+        ConfigError: if the head predicts coordinates, not distributions.
+    """
+    bins = head.integral.project if isinstance(head, GFLHead) else None
+    bins = getattr(head, 'box_bins', bins)
+    if bins is None:
+        raise ConfigError(
+            f'{type(head).__name__}: predicts the coordinates of a box as numbers, '
+            'expected a distribution over bins for each: GFL, YOLOv8 and '
+            'DistributionRotatedRetinaHead have them. Use one of these in student and '
+            'teacher, or another method (ResponsiveLoss compares any boxes).'
+        )
+    return bins
+
+
+def select_priors(levels: Sequence[Tensor], channels: int, chosen: Tensor) -> Tensor:
+    """Outputs of some priors, without a copy of all of them.
+
+    Args:
+        levels: maps (N, A * channels, H_l, W_l).
+        channels: of a prior.
+        chosen: (N, L) bool, in the order of :func:`flatten_levels`.
+
+    Returns:
+        (P, channels), in the order of :func:`select_values`.
+
+    Example:
+        >>> maps = [torch.arange(4.).view(1, 1, 1, 4)]
+        >>> select_priors(maps, 1, torch.tensor([[True, False, True, True]])).tolist()
+        [[0.0], [2.0], [3.0]]
+    """
+    selected = []
+    for level, of_level in zip(levels, _split(levels, channels, chosen), strict=True):
+        number = len(level)
+        by_cell = of_level.view(number, *level.shape[-2:], -1)  # (N, H, W, A)
+        image, y, x, prior = by_cell.nonzero(as_tuple=True)
+        selected.append(level.unflatten(1, (-1, channels))[image, prior, :, y, x])
+    return torch.cat(selected)
+
+
+def select_values(
+    values: Tensor, levels: Sequence[Tensor], channels: int, chosen: Tensor
+) -> Tensor:
+    """Values (N, L) of the chosen priors in the order of :func:`select_priors`, (P,).
+
+    Levels come first there, then images.
+    """
+    parts = (_split(levels, channels, x) for x in (values, chosen))
+    return torch.cat([value[of_level] for value, of_level in zip(*parts, strict=True)])
+
+
+def _split(
+    levels: Sequence[Tensor], channels: int, values: Tensor
+) -> tuple[Tensor, ...]:
+    """Take (N, L, ...) apart into levels."""
+    return values.split([level[0].numel() // channels for level in levels], 1)
+
+
 # Settings of prior generators that are lengths in the image.
 LENGTHS = {'strides', 'base_sizes', 'base_anchors', 'centers'}
 
@@ -151,6 +212,8 @@ def _decode(head: Any, preds: Tensor, priors: Tensor, strides: Tensor) -> Tensor
 
 @_decode.register(AnchorHead)
 def _with_coder(head: Any, preds: Tensor, priors: Tensor, strides: Tensor) -> Tensor:
+    if hasattr(head, 'deltas'):  # distributions of deltas
+        preds = head.deltas(preds)
     every = priors.repeat(len(preds), 1)  # the coders for rotated boxes take no batch
     boxes = get_box_tensor(head.bbox_coder.decode(every, preds.flatten(0, 1)))
     return boxes.view(*preds.shape[:2], -1)

@@ -24,10 +24,10 @@ from tests.shipped import (
 
 # Students that ZoomInNet changes, by the first word of the file name.
 STUDENTS = ('la', 'fa', 'fa-thin-head')
-# prefix, detector, variant: 'rotated-retinanet', 'yolov8-n', 'atss-optim-test'
+# prefix, detector, variant: 'rotated-retinanet-dist', 'yolov8-n', 'atss-optim-test'
 DETECTOR = re.compile(
     '(rotated-|zoom-)?(retinanet|gfl|atss|yolov8|faster-rcnn|cascade-rcnn)'
-    '(?:-([nsmlx]|optim-test|fine-tune-[12]))?'
+    '(?:-([nsmlx]|optim-test|fine-tune-[12]|dist))?'
 )
 NECKS = {
     'fpn': 'FPN',
@@ -42,7 +42,7 @@ PLAIN = [path for path in CONFIGS if path not in DISTILLATIONS]
 ALONE = [path for path in PLAIN if path.parts[1] != 'detectors']
 
 MILLIONS = {
-    **{18: (18, 22), 34: (28, 32), 50: (31, 38), 101: (50, 57)},  # ResNet
+    **{18: (18, 22), 34: (28, 32), 50: (31, 39), 101: (50, 57)},  # ResNet
     **dict(n=(3.0, 3.1), s=(11.1, 11.2), m=(25.8, 25.9), l=(43.6, 43.7), x=(68, 68.2)),
 }
 
@@ -93,6 +93,8 @@ def test_file_name_agrees_with_the_model(path, monkeypatch):
     assert cfg.model.type.split('.')[-1].lower() == detector.replace('-', '')
     anchors = cfg.model.get('bbox_head', {}).get('anchor_generator')
     assert (prefix == 'rotated-') == ('Rotated' in str(anchors))
+    head = str(cfg.model.get('bbox_head', {}).get('type'))
+    assert (variant == 'dist') == ('Distribution' in head)
     assert_adapted(student, cfg.model)
     if detector == 'yolov8':
         components = cfg.model.backbone, cfg.model.neck, cfg.model.bbox_head
@@ -141,7 +143,10 @@ def test_file_name_agrees_with_the_pair(path, monkeypatch):
     losses = [distiller.distill_losses[name].type for name in kept]
     assert losses == [f'aerialkd.{name}' for name in METHODS[method]]
     kind = cfg.model.architecture.type.split('.')[-1].lower()
-    assert kind == detector.removeprefix('rotated-').removeprefix('zoom-')
+    named = detector.removeprefix('rotated-').removeprefix('zoom-')
+    assert kind == named.removesuffix('-dist')
+    head = str(cfg.model.architecture.bbox_head.type)
+    assert named.endswith('-dist') == ('Distribution' in head)
     zooms = cfg.model.type == 'aerialkd.CrossScaleDistill'
     assert zooms == ('cskd' in method)
     if zooms:

@@ -37,9 +37,11 @@ def served(case):
         return False  # nor, but for FGD's boxes, the head
     if case.detector == 'yolov8' and case.algorithm == 'CrossScaleDistill':
         return False  # no config of it, and no finer level to teach it with
+    if case.detector == 'rotated_dist':  # as 'rotated' but for the head's outputs
+        return case.loss == 'LDLoss'
     if case.detector not in ('retinanet', 'rotated'):
         return case.loss != 'SoftRegressionLoss'  # they have no deltas
-    return True
+    return case.loss != 'LDLoss'  # they have no distributions
 
 
 CASES = [

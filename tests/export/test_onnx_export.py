@@ -10,7 +10,7 @@ from aerialkd.errors import CheckpointError, ConfigError, EnvironmentProblem
 from aerialkd.export import onnx_export
 from aerialkd.export.onnx_export import OnnxOptions, RawHead, export_onnx
 from aerialkd.export.student import export_student
-from tests.builders import fcos, retinanet, yolov8
+from tests.builders import dist_rotated_retinanet, fcos, retinanet, yolov8
 from tests.exports import CLASSES, PIPELINE, build, config, gfl, rotated_retinanet, save
 
 onnx = pytest.importorskip('onnx', reason='onnx is not installed: .[onnx]')
@@ -35,6 +35,7 @@ def run(path, images):
         (gfl, ['cls_score', 'bbox_pred']),
         (fcos, ['cls_score', 'bbox_pred', 'centerness']),
         (rotated_retinanet, ['cls_score', 'bbox_pred']),
+        (dist_rotated_retinanet, ['cls_score', 'bbox_pred']),
         (yolov8, ['cls_score', 'bbox_pred']),
     ],
 )
@@ -125,6 +126,7 @@ def test_card_is_enough_to_decode_yolov8(tmp_path):
     outputs = run(tmp_path / 'student.onnx', torch.from_numpy(image).float()[None])
 
     assert (decoding['reg_max'], decoding['bins']) == (16, 16)
+    assert decoding['bin_values'] == detector.bbox_head.projection.tolist()
     assert decoding['score'] == 'sigmoid'
     best = (-1.0, None, None)
     for level in card['levels']:
@@ -132,7 +134,7 @@ def test_card_is_enough_to_decode_yolov8(tmp_path):
         label, row, column = np.unravel_index(int(scores.argmax()), scores.shape)
         dists = outputs[f'bbox_pred_{level["level"]}'][0, :, row, column].numpy()
         odds = np.exp(dists.reshape(4, decoding['bins']))
-        bins = np.arange(decoding['bins'])
+        bins = np.array(decoding['bin_values'])
         left, top, right, bottom = odds @ bins / odds.sum(1) * level['stride_xy'][0]
         x, y = (np.array([column, row]) + level['offset']) * level['stride_xy']
         box = [x - left, y - top, x + right, y + bottom]
@@ -153,6 +155,7 @@ def test_card_of_gfl_and_fcos(tmp_path):
     export_onnx(build(gfl()), tmp_path / 'gfl.onnx', SMALL)
     card = json.loads((tmp_path / 'gfl.onnx.json').read_text())
     assert (card['decoding']['reg_max'], card['decoding']['bins']) == (8, 9)
+    assert len(card['decoding']['bin_values']) == 9
     assert card['decoding']['bbox_coder']['type'] == 'DistancePointBBoxCoder'
     assert card['outputs'][4] == dict(
         name='bbox_pred_0', shape=['batch', 36, 'rows', 'columns']
@@ -162,6 +165,17 @@ def test_card_of_gfl_and_fcos(tmp_path):
     assert card['levels'][1]['stride_xy'] == [16, 16]
     assert card['levels'][1]['offset'] == 0.5
     assert card['decoding']['bins'] is None
+    assert card['decoding']['bin_values'] is None
+
+
+def test_card_of_distributions_of_deltas(tmp_path):
+    export_onnx(build(dist_rotated_retinanet()), tmp_path / 'rotated.onnx', SMALL)
+    card = json.loads((tmp_path / 'rotated.onnx.json').read_text())
+    assert card['head'] == 'DistributionRotatedRetinaHead'
+    assert card['decoding']['bins'] == 9
+    assert card['decoding']['bin_values'] == np.linspace(-2, 2, 9).tolist()
+    assert card['decoding']['bbox_coder']['type'] == 'DeltaXYWHTRBBoxCoder'
+    assert card['outputs'][4]['shape'][1] == 6 * 5 * 9
 
 
 def test_with_the_student(tmp_path):

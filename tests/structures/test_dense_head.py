@@ -8,8 +8,23 @@ from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 
 from aerialkd.errors import ConfigError
-from aerialkd.structures import decode_boxes, flatten_levels, sums_of_cells
-from tests.builders import atss, fcos, gfl, retinanet, rotated_retinanet, yolov8
+from aerialkd.structures import (
+    box_bins,
+    decode_boxes,
+    flatten_levels,
+    select_priors,
+    select_values,
+    sums_of_cells,
+)
+from tests.builders import (
+    atss,
+    dist_rotated_retinanet,
+    fcos,
+    gfl,
+    retinanet,
+    rotated_retinanet,
+    yolov8,
+)
 
 SIZES = ((8, 12), (4, 6), (2, 3), (1, 2))
 
@@ -46,7 +61,17 @@ def built(cfg):
 
 
 @pytest.mark.parametrize(
-    'builder', [retinanet, gfl, atss, fcos, rtmdet, yolov8, rotated_retinanet]
+    'builder',
+    [
+        retinanet,
+        gfl,
+        atss,
+        fcos,
+        rtmdet,
+        yolov8,
+        rotated_retinanet,
+        dist_rotated_retinanet,
+    ],
 )
 def test_boxes_are_those_that_the_head_predicts(builder):
     """Without suppression, a head returns each of its boxes, sorted by score."""
@@ -101,6 +126,33 @@ def test_levels_are_listed_in_mmdets_order():
     assert flat.shape == (2, 24, 3)
     # Second image, row 1, column 2, second prior of the cell.
     assert flat[1, (1 * 3 + 2) * 2 + 1].tolist() == level[1, 3:, 1, 2].tolist()
+
+
+def test_selected_priors_are_those_of_the_list():
+    maps = [torch.randn(2, 3 * 4, *size, requires_grad=True) for size in SIZES]
+    every = flatten_levels(maps, 4)
+    chosen = torch.rand(every.shape[:2]) < 0.2
+    numbers = torch.arange(every.shape[0] * every.shape[1]).view(every.shape[:2])
+    order = select_values(numbers, maps, 4, chosen)
+    assert sorted(order.tolist()) == numbers[chosen].tolist()
+    found = select_priors(maps, 4, chosen)
+    assert torch.equal(found, every.flatten(0, 1)[order])
+    found.square().sum().backward()
+    gradient = flatten_levels([x.grad for x in maps], 4)
+    assert torch.equal(gradient, 2 * every.detach() * chosen[..., None])
+    assert select_priors(maps, 4, chosen & False).shape == (0, 4)
+
+
+def test_bins_of_distributions():
+    def bins(builder):
+        return box_bins(MODELS.build(builder()).bbox_head).tolist()
+
+    assert bins(gfl) == list(range(9))
+    assert bins(yolov8) == list(range(16))
+    assert bins(dist_rotated_retinanet) == [-2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2]
+    for builder in (retinanet, fcos, atss):
+        with pytest.raises(ConfigError, match='expected a distribution over bins'):
+            bins(builder)
 
 
 def test_sums_go_back_to_their_cells():

@@ -1,6 +1,9 @@
-"""What rotated detectors need and mmrotate lacks: target assignment at a fair price."""
+"""What rotated detectors need and mmrotate lacks: cheap assignment, distributions."""
 
 from aerialkd.detectors.rotated.assigner import MaxIoUAssigner
+from aerialkd.detectors.rotated.distribution_head import (
+    DistributionRotatedRetinaHead,
+)
 from aerialkd.detectors.rotated.overlaps import (
     CandidatePairs,
     OverlappingPairs,
@@ -10,6 +13,7 @@ from aerialkd.detectors.rotated.overlaps import (
 
 __all__ = [
     'CandidatePairs',
+    'DistributionRotatedRetinaHead',
     'MaxIoUAssigner',
     'OverlappingPairs',
     'RBboxOverlaps2D',

@@ -159,6 +159,11 @@ class YOLOv8Head(BaseDenseHead):
         )
         return Towers(cls, reg)
 
+    @property
+    def box_bins(self) -> Tensor:
+        """Values of the bins in strides, (reg_max,)."""
+        return self.projection
+
     def distances(self, bbox_dists: Tensor) -> Tensor:
         """Expected distances in strides, (..., 4), of distributions (..., 4 * bins)."""
         bins = bbox_dists.float().unflatten(-1, (4, self.reg_max))

@@ -6,6 +6,7 @@ gradient. Modules in this package only gather inputs and weights.
 
 from aerialkd.losses.functional.attention import area_softmax, spatial_channel_attention
 from aerialkd.losses.functional.boxes import efficient_iou_loss, soft_smooth_l1
+from aerialkd.losses.functional.distributions import localization_kd
 from aerialkd.losses.functional.features import (
     channel_wise_divergence,
     match_statistics,
@@ -31,6 +32,7 @@ __all__ = [
     'efficient_iou_loss',
     'key_position_mask',
     'key_positions',
+    'localization_kd',
     'match_statistics',
     'normalized_kd',
     'pearson_loss',

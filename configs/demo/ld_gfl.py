@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/pairs/demo_gfl.py',
+    '../_base_/distillers/ld.py',
+]
+model = dict(distiller=_base_.ld)
+work_dir = 'work_dirs/demo/ld_gfl'
