@@ -47,15 +47,6 @@ def default_scope() -> Iterator[None]:
     DefaultScope._instance_dict.update(DEFAULT_SCOPES)
 
 
-@pytest.fixture(scope='module')
-def one_thread() -> Iterator[None]:
-    """Tiny images: threads that wait for each other would be timed."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope='session')
 def made_images(tmp_path_factory) -> Path:
     """Eight made images of 64 pixels in VisDrone's layout, six of them to train on."""

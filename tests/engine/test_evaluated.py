@@ -18,8 +18,6 @@ from aerialkd.errors import CheckpointError, ConfigError
 from tests.builders import retinanet, rotated_retinanet
 from tests.trained import dota_config, train, visdrone_config, write_turned_objects
 
-pytestmark = pytest.mark.usefixtures('one_thread')
-
 
 @pytest.fixture(scope='module')
 def work_dir(made_images, tmp_path_factory):

@@ -57,7 +57,7 @@ def squares(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def checkpoint(squares, one_thread):
+def checkpoint(squares):
     """A teacher that has learnt the squares by heart."""
     init_default_scope('mmdet')
     torch.manual_seed(0)

@@ -12,8 +12,6 @@ from aerialkd.errors import ConfigError
 from tests.builders import distill, retinanet, rotated_retinanet
 from tests.trained import dota_config, visdrone_config, write_turned_objects
 
-pytestmark = pytest.mark.usefixtures('one_thread')
-
 
 @pytest.fixture
 def cfg(made_images):

@@ -21,8 +21,6 @@ from aerialkd.structures import (
 )
 from tests.builders import retinanet
 
-pytestmark = pytest.mark.usefixtures('one_thread')
-
 
 def context(head, label_weights, positives=1.0, columns=4):
     """Images without objects, whose priors (N, L) have the given label weights."""

@@ -12,8 +12,6 @@ from aerialkd.structures import TowerRecord
 from tests.builders import HEADS, batch, distill, retinanet, turned, yolov8
 from tests.shared_batch import freeze_batch_norms
 
-pytestmark = pytest.mark.usefixtures('one_thread')
-
 
 def crossing(name, width=None, idx=1, **options):
     """Distillation of two heads of a family, with two convolutions in each tower."""

@@ -21,8 +21,6 @@ TOOL = Path(__file__).parents[2] / 'tools' / 'table.py'
 CARS = [((10.0, 10.0, 30.0, 30.0), CAR), ((50.0, 10.0, 70.0, 30.0), CAR)]
 WRONG = [((200.0, 200.0, 230.0, 230.0), CAR)]
 
-pytestmark = pytest.mark.usefixtures('one_thread')
-
 
 def work_dir(folder, run, others=None, seed=0, data='data'):
     cfg = visdrone_config(retinanet(10), Path(data), seed=seed)

@@ -33,8 +33,6 @@ SECTIONS = (
     'measures', 'training', 'objects', 'curves', 'pictures', 'features', 'origin'
 )  # fmt: skip
 
-pytestmark = pytest.mark.usefixtures('one_thread')
-
 
 @pytest.fixture(scope='module')
 def runs(made_images, tmp_path_factory):

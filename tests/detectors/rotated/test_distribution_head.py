@@ -17,10 +17,9 @@ from tests.builders import (
     dist_rotated_retinanet,
     retinanet,
     rotated_retinanet,
+    turned,
 )
-from tests.shared_batch import _turn
 
-pytestmark = pytest.mark.usefixtures('one_thread')
 SIZES = [(7, 5), (4, 3), (2, 2), (1, 1)]
 
 
@@ -35,10 +34,7 @@ def build(**head):
 
 
 def data(sizes=((64, 64),), boxes=2, seed=0):
-    raw = batch(sizes, boxes, seed)
-    for sample in raw['data_samples']:
-        _turn(sample)
-    return raw
+    return turned(batch(sizes, boxes, seed))
 
 
 def test_parameters():

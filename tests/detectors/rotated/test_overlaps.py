@@ -128,7 +128,6 @@ def test_refuses_what_it_cannot_compare():
         calculator(boxes, boxes[:2], is_aligned=True)
 
 
-@pytest.mark.usefixtures('one_thread')
 def test_ten_times_faster_than_mmrotate():
     """50 000 priors and 60 objects; mmrotate is timed on a twentieth of the priors.
 

@@ -9,7 +9,6 @@ from aerialkd.errors import ConfigError
 from tests.builders import yolov8
 from tests.detectors.reference_yolov8 import ReferenceYOLOv8
 
-pytestmark = pytest.mark.usefixtures('one_thread')
 PARAMETERS = dict(n=3157200, s=11166560, m=25902640, l=43691520, x=68229648)
 
 

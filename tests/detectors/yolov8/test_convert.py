@@ -21,7 +21,6 @@ from tests.detectors.reference_yolov8 import (
     trained,
 )
 
-pytestmark = pytest.mark.usefixtures('one_thread')
 ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / 'configs/detectors/yolov8/yolov8-n_640_visdrone.py'
 

@@ -1,6 +1,5 @@
 """YOLOv8 taught by a larger one with RDR-KD, averaged weights included."""
 
-import pytest
 import torch
 from mmengine.registry import MODELS, init_default_scope
 
@@ -8,7 +7,6 @@ from aerialkd.engine import load_strictly, load_weights
 from tests.builders import batch, distill, yolov8
 from tests.trained import train, visdrone_config
 
-pytestmark = pytest.mark.usefixtures('one_thread')
 CHANNELS = [64, 128, 256]  # of the teacher's neck
 
 

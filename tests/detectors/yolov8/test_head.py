@@ -12,8 +12,6 @@ from aerialkd.engine.profile import made_batch
 from aerialkd.recorders import AssignedTargetsRecorder
 from tests.builders import batch, distill, yolov8
 
-pytestmark = pytest.mark.usefixtures('one_thread')
-
 
 def detector(**head):
     cfg = yolov8()

@@ -13,7 +13,6 @@ from mmengine.runner import Runner
 
 from aerialkd.engine import load_weights
 
-pytestmark = pytest.mark.usefixtures('one_thread')
 CONFIG = Path(__file__).parents[3] / 'configs/detectors/yolov8/yolov8-n_640_visdrone.py'
 
 
