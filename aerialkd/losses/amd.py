@@ -6,6 +6,7 @@ Yang et al., IJCNN 2023 ("AWD" in RDR-KD's tables).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmdet.models.layers import SELayer
@@ -103,7 +104,7 @@ class AMDLoss(DistillLoss):
 
     def _channel_weights(self, level: int, source: Tensor) -> Tensor:
         """Weights in (0, 1) of the channels, (N, C, 1, 1)."""
-        block = self.excitation[level]  # whose forward() weighs its own input only
+        block: Any = self.excitation[level]  # forward() weighs its own input only
         return block.conv2(block.conv1(block.global_avgpool(source)))
 
     @torch.no_grad()

@@ -83,7 +83,7 @@ def level_pairs(preds_S: Levels, preds_T: Levels) -> list[tuple[Tensor, Tensor]]
 
 
 def built_pairs(
-    loss: nn.Module, built: Sequence[object], preds_S: Levels, preds_T: Levels
+    loss: nn.Module, built: nn.ModuleList, preds_S: Levels, preds_T: Levels
 ) -> list[tuple[Tensor, Tensor]]:
     """:func:`level_pairs` for a loss that has a trainable piece for each level.
 
