@@ -156,6 +156,20 @@ class TestByHand:
             CrossKDLoss(reg_weight=-1)
 
 
+def test_thin_rotated_boxes():
+    """In single precision their Gaussians have no determinant, and no loss."""
+    thin, turned = [50.0, 50, 900, 0.1, 0.7], [50.0, 50, 900, 0.1, 0.8]
+    batch = context(Head(), [[1.0] * 2], columns=5)
+
+    def value(box):
+        s = TowerRecord((), row([0.0], [2.0]), row([1.0] * 5, [1.0] * 5), 1)
+        outputs = (row([-2.0], [2.0]), row(thin, thin))
+        return CrossKDLoss()(s, TowerRecord(outputs, s.cls, row(box, box), 1), batch)
+
+    assert value(thin).item() == pytest.approx(0, abs=1e-2)
+    assert 0.1 < value(turned) < 1
+
+
 def numpy_conv(x, conv):
     """3x3, padded, (N, C, H, W)."""
     weight, bias = (p.detach().numpy() for p in (conv.weight, conv.bias))
