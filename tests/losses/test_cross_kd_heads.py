@@ -195,12 +195,13 @@ class TestOtherChannels:
         with pytest.raises(ConfigError, match=r"type 'HeadTowers'; PyramidAligner"):
             aligner(record.cls)
 
-    def test_one_class():
-        init_default_scope('mmdet')
-        model = crossing('retinanet', architecture=one_class(), teacher=one_class())
-        loss = step(model)
-        loss.backward()
-        assert 0 < loss < 1e3
+
+def test_one_class():
+    init_default_scope('mmdet')
+    model = crossing('retinanet', architecture=one_class(), teacher=one_class())
+    loss = step(model)
+    loss.backward()
+    assert 0 < loss < 1e3
 
 
 def one_class():
