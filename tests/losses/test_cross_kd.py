@@ -1,6 +1,7 @@
 """CrossKD: what it computes, and which layers of whom learn from it."""
 
 import itertools
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -121,6 +122,16 @@ class TestByHand:
         half = loss(s, t, context(Head(), [[0.5, 0.0]]))
         expected = 0.5 * self.CLASSES[0] + 0.75 * self.BOXES[0]
         assert half.item() == pytest.approx(expected, rel=1e-4)
+
+    def test_weights_are_averaged_over_processes(self):
+        """An untrained teacher gives all images alike: two processes would not tell."""
+        s, t = self.records()
+        batch = context(Head(), [[1.0, 1.0]])
+        loss = CrossKDLoss(cls_weight=0.0)
+        alone = loss(s, t, batch).item()
+        name = 'aerialkd.structures.normaliser.reduce_mean'
+        with patch(name, side_effect=lambda count: 2 * count):
+            assert loss(s, t, batch).item() == pytest.approx(alone / 2)
 
     def test_shows_the_share_of_each_cell(self):
         s, t = self.records()
