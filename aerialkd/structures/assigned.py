@@ -97,15 +97,12 @@ class AssignedTargets:
         It weighs no labels, and its class loss is divided by the number of positives.
         """
         counts = tuple(len(level) for level in points)
-        pairs = list(zip(labels, counts, strict=True))
-        every = torch.cat([level.view(-1, n) for level, n in pairs], 1)  # (N, L)
-        encoded = torch.cat(
-            [
-                level.view(len(every), n, -1)
-                for level, n in zip(targets, counts, strict=True)
-            ],
-            1,
-        )
+        every, encoded = (
+            torch.cat(
+                [x.unflatten(0, (-1, n)) for x, n in zip(field, counts, strict=True)], 1
+            )
+            for field in (labels, targets)
+        )  # (N, L), (N, L, 4)
         positive = (every >= 0) & (every < head.num_classes)
         return cls(
             labels=every,

@@ -1,6 +1,7 @@
 """CrossKD: what it computes, and which layers of whom learn from it."""
 
 import itertools
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -120,6 +121,16 @@ class TestByHand:
         expected = 0.5 * self.CLASSES[0] + 0.75 * self.BOXES[0]
         assert half.item() == pytest.approx(expected, rel=1e-4)
 
+    def test_weights_are_averaged_over_processes(self):
+        """An untrained teacher gives all images alike: two processes would not tell."""
+        s, t = self.records()
+        batch = context(Head(), [[1.0, 1.0]])
+        loss = CrossKDLoss(cls_weight=0.0)
+        alone = loss(s, t, batch).item()
+        name = 'aerialkd.structures.normaliser.reduce_mean'
+        with patch(name, side_effect=lambda count: 2 * count):
+            assert loss(s, t, batch).item() == pytest.approx(alone / 2)
+
     def test_shows_the_share_of_each_cell(self):
         s, t = self.records()
         batch = context(Head(), [[1.0, 1.0]])
@@ -152,6 +163,21 @@ class TestByHand:
             CrossKDLoss(compare='iou')
         with pytest.raises(ConfigError, match='reg_weight=-1'):
             CrossKDLoss(reg_weight=-1)
+
+
+def test_thin_rotated_boxes():
+    """In single precision their Gaussians have no determinant, and no loss."""
+    thin, turned = [50.0, 50, 900, 0.1, 0.7], [50.0, 50, 900, 0.1, 0.8]
+    batch = context(Head(), [[1.0] * 2], columns=5)
+
+    def value(box):
+        s = TowerRecord((), row([0.0], [2.0]), row([1.0] * 5, [1.0] * 5), 1)
+        outputs = (row([-2.0], [2.0]), row(thin, thin))
+        t = TowerRecord(outputs, s.cls, row(box, box), 1)
+        return CrossKDLoss(cls_weight=0.0)(s, t, batch)
+
+    assert value(thin).item() == pytest.approx(0, abs=1e-2)
+    assert 0.1 < value(turned) < 1
 
 
 def numpy_conv(x, conv):

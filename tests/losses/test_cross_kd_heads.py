@@ -179,7 +179,8 @@ class TestOtherChannels:
     def test_both_towers(self):
         pyramid = dict(in_channels=2, out_channels=3, num_levels=1)
         aligner = TowerAligner(cls=pyramid, reg={**pyramid, 'out_channels': 4})
-        record = TowerRecord(('outputs',), *[(torch.randn(1, 2, 3, 3),)] * 2, 2)
+        maps = [(torch.randn(1, 2, 3, 3),) for _ in ('cls', 'reg')]
+        record = TowerRecord(('outputs',), *maps, 2)
         aligned = aligner(record)
         assert torch.equal(aligned.cls[0], aligner.cls.convs[0](record.cls[0]))
         assert torch.equal(aligned.reg[0], aligner.reg.convs[0](record.reg[0]))
@@ -193,12 +194,13 @@ class TestOtherChannels:
         with pytest.raises(ConfigError, match=r"type 'HeadTowers'; PyramidAligner"):
             aligner(record.cls)
 
-    def test_one_class():
-        init_default_scope('mmdet')
-        model = crossing('retinanet', architecture=one_class(), teacher=one_class())
-        loss = step(model)
-        loss.backward()
-        assert 0 < loss < 1e3
+
+def test_one_class():
+    init_default_scope('mmdet')
+    model = crossing('retinanet', architecture=one_class(), teacher=one_class())
+    loss = step(model)
+    loss.backward()
+    assert 0 < loss < 1e3
 
 
 def one_class():

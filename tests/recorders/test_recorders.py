@@ -113,6 +113,7 @@ def test_towers_are_recorded_before_the_activation(name, idx):
             assert (maps[number] < 0).any()
     model.bbox_head(feats)  # not recording any more
     assert len(recorder.data_buffer) == 1
+    assert not any(recorder._maps.values())  # nothing is kept alive
 
 
 def test_every_pass_of_a_head_has_a_record_of_its_own():
