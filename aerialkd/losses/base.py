@@ -106,6 +106,16 @@ def built_pairs(
     return pairs
 
 
+def distance_of_rotated(loss: nn.Module, s: Tensor, t: Tensor) -> Tensor:
+    """A loss of rotated boxes, (n, 5) x2 -> (n,), in double precision.
+
+    In single precision the covariances of thin boxes (4000 x 0.5 px) have no
+    determinant, and Gaussian losses are not a number.
+    """
+    value = loss(s.double(), t.detach().double(), reduction_override='none')
+    return value.to(s.dtype)
+
+
 def map_size(level: Tensor) -> tuple[int, int]:
     """Height and width of a map (..., H, W)."""
     return int(level.shape[-2]), int(level.shape[-1])

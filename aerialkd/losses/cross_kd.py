@@ -21,7 +21,14 @@ from mmengine.registry import MODELS as ALL_MODELS
 from torch import Tensor
 
 from aerialkd.errors import ConfigError, ShapeError
-from aerialkd.losses.base import DistillLoss, Maps, level_pairs, map_size, one_of
+from aerialkd.losses.base import (
+    DistillLoss,
+    Maps,
+    distance_of_rotated,
+    level_pairs,
+    map_size,
+    one_of,
+)
 from aerialkd.losses.functional import match_statistics, soft_class_kl, soft_focal_bce
 from aerialkd.losses.functional.checks import at_least_float
 from aerialkd.registry import MODELS
@@ -194,9 +201,7 @@ class CrossKDLoss(DistillLoss):
         shape, s, t = s.shape[:2], s.flatten(0, 1), t.detach().flatten(0, 1)
         if s.shape[-1] == 4:
             return giou_loss(s, t, reduction='none').view(shape)
-        # In single precision the covariances of thin boxes have no determinant.
-        loss = self.rotated_loss(s.double(), t.double(), reduction_override='none')
-        return loss.to(s.dtype).view(shape)
+        return distance_of_rotated(self.rotated_loss, s, t).view(shape)
 
     @torch.no_grad()
     def _confidence(self, preds_T: TowerRecord, batch: BatchContext) -> Tensor:

@@ -31,6 +31,7 @@ from aerialkd.losses.base import (
     Levels,
     Maps,
     built_pairs,
+    distance_of_rotated,
     level_pairs,
     map_size,
     one_of,
@@ -355,7 +356,7 @@ class ResponsiveLoss(DistillLoss):
     def _localisation(self, boxes_S: Tensor, boxes_T: Tensor) -> Tensor:
         if boxes_S.shape[-1] == 4:
             return efficient_iou_loss(boxes_S, boxes_T)
-        return self.rotated_loss(boxes_S, boxes_T.detach(), reduction_override='none')
+        return distance_of_rotated(self.rotated_loss, boxes_S, boxes_T)
 
     @torch.no_grad()
     def spatial_maps(

@@ -365,6 +365,18 @@ class TestResponsive:
         assert s.grad[0, 4] < 0  # turns the student towards the teacher
         assert s.grad.isfinite().all()
 
+    def test_thin_rotated_boxes_are_finite(self):
+        """Their covariance has no determinant in single precision."""
+        s = torch.tensor([[2000.0, 2000, 2000, 0.1, 0.7]] * 2, requires_grad=True)
+        t = s.detach() + torch.tensor([3.0, 0, 0, 0, 0.1])
+        logits = torch.zeros(2, 2)
+        loss = ResponsiveLoss(loss_weight=1.0)
+        value = loss(outputs(logits, s), outputs(logits, t), self.batch())
+        value.backward()
+        assert 0 < value < 2
+        assert torch.isfinite(s.grad).all()
+        assert s.grad.any()
+
     def test_priors_in_padding_do_not_count(self):
         logits = torch.zeros(4, 2)
         teacher = torch.full((4, 2), 2.0)
