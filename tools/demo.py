@@ -1,10 +1,10 @@
 """The demo: made images, a teacher, a student alone, the same student distilled.
 
-With --methods, trained with each of them; with --detector rotated-retinanet, on rotated
-boxes; with --detector zoom-retinanet, by a teacher that sees the images at twice the
-scale.
+With --methods, trained with each of them; with --detector gfl, a GFL, whose boxes are
+distributions; with --detector rotated-retinanet, on rotated boxes; with --detector
+zoom-retinanet, by a teacher that sees the images at twice the scale.
 
-Everything lands under work_dirs/demo, work_dirs/demo_rotated or work_dirs/demo_zoom.
+Everything lands under work_dirs/demo, demo_gfl, demo_rotated or demo_zoom.
 Interrupted and started again, it goes on where it was.
 """
 
@@ -57,6 +57,7 @@ HORIZONTAL = Demo(
 )
 DEMOS = {
     'retinanet': HORIZONTAL,
+    'gfl': HORIZONTAL._replace(work_dir=Path('work_dirs/demo_gfl'), method='ld'),
     'zoom-retinanet': HORIZONTAL._replace(
         work_dir=Path('work_dirs/demo_zoom'), method='cskd'
     ),

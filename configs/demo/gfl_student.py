@@ -10,4 +10,4 @@ model = dict(
     neck=dict(in_channels=[8, 16, 32, 64], norm_cfg=dict(type='BN')),
     bbox_head=dict(norm_cfg=dict(type='GN', num_groups=16)),
 )
-work_dir = 'work_dirs/demo/gfl_student'
+work_dir = 'work_dirs/demo_gfl/gfl_student'

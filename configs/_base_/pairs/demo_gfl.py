@@ -4,5 +4,5 @@ model = dict(
     type='aerialkd.DetectionDistill',
     architecture=_base_.model,
     teacher='configs/demo/gfl_teacher.py',
-    teacher_ckpt='work_dirs/demo/gfl_teacher/epoch_10.pth',
+    teacher_ckpt='work_dirs/demo_gfl/gfl_teacher/epoch_10.pth',
 )

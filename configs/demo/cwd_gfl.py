@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/pairs/demo_gfl.py',
+    '../_base_/distillers/cwd.py',
+]
+model = dict(distiller=_base_.cwd)
+work_dir = 'work_dirs/demo_gfl/cwd_gfl'

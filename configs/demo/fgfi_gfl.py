@@ -1,0 +1,7 @@
+_base_ = [
+    '../_base_/pairs/demo_gfl.py',
+    '../_base_/distillers/fgfi.py',
+]
+_base_.fgfi.connectors.adapt.update(in_channels=64, out_channels=64, num_levels=4)
+model = dict(distiller=_base_.fgfi)
+work_dir = 'work_dirs/demo_gfl/fgfi_gfl'

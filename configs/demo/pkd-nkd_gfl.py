@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/pairs/demo_gfl.py',
+    '../_base_/distillers/pkd_nkd.py',
+]
+model = dict(distiller=_base_.pkd_nkd)
+work_dir = 'work_dirs/demo_gfl/pkd-nkd_gfl'
