@@ -79,7 +79,7 @@ class BCKDLoss(ResponsiveLoss):
         self, preds_S: Any, preds_T: Any, batch: BatchContext
     ) -> tuple[Tensor, Tensor]:
         """Both weighted terms of every prior, (N, L) each."""
-        self._require_sigmoid(batch)
+        batch.require_sigmoid('BCKDLoss')
         s, t = (batch.flat_logits(preds[0]) for preds in (preds_S, preds_T))
         same_shape('BCKDLoss, class scores', s, t)
         classes = soft_focal_bce(s, t, self.gamma).sum(-1)

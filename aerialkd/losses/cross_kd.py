@@ -206,11 +206,7 @@ class CrossKDLoss(DistillLoss):
     @torch.no_grad()
     def _confidence(self, preds_T: TowerRecord, batch: BatchContext) -> Tensor:
         """The teacher's largest class score of each prior, (N, L)."""
-        if not batch.sigmoid_scores:
-            raise ConfigError(
-                'CrossKDLoss treats each class as a binary problem (sigmoid), but the '
-                'head ends in a softmax. Set use_sigmoid=True in loss_cls.'
-            )
+        batch.require_sigmoid('CrossKDLoss')
         classes = batch.teacher_head.cls_out_channels
         best = [
             at_least_float(level).unflatten(1, (-1, classes)).amax(2).sigmoid()

@@ -234,11 +234,7 @@ class LDLoss(DistillLoss):
         name = type(self).__name__
         bins = batch.require_same_bins(name)
         batch.require_same_priors(name)
-        if not batch.sigmoid_scores:
-            raise ConfigError(
-                f'{name} weighs priors by the probability of each class (sigmoid), but '
-                'the head ends in a softmax. Set use_sigmoid=True in loss_cls.'
-            )
+        batch.require_sigmoid(name)
         if self.cls_weight and batch.class_channels < 2:
             raise ConfigError(
                 f'{name}: got one class, expected at least two: a softmax over one '

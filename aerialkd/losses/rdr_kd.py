@@ -317,21 +317,13 @@ class ResponsiveLoss(DistillLoss):
         self, preds_S: Any, preds_T: Any, batch: BatchContext
     ) -> tuple[list[Tensor], Tensor]:
         """Both terms: of the classes (N, H_l, W_l), of the boxes of priors (N, L)."""
-        self._require_sigmoid(batch)
+        batch.require_sigmoid(type(self).__name__)
         # The logits stay maps: to list them by prior would copy them for nothing.
         classes = [
             self._classification(s, t, batch)
             for s, t in level_pairs(preds_S[0], preds_T[0])
         ]
         return classes, self._boxes(preds_S, preds_T, batch)
-
-    def _require_sigmoid(self, batch: BatchContext) -> None:
-        if not batch.sigmoid_scores:
-            raise ConfigError(
-                f'{type(self).__name__} treats each class as a binary problem '
-                '(sigmoid), but the head ends in a softmax. Set use_sigmoid=True in '
-                'loss_cls.'
-            )
 
     def _boxes(self, preds_S: Any, preds_T: Any, batch: BatchContext) -> Tensor:
         """Weighted localisation of every prior, (N, L)."""

@@ -302,11 +302,18 @@ class BatchContext:
         ]
         return nearest_cells(feat, (steps[1], steps[0]))
 
-    @property
-    def sigmoid_scores(self) -> bool:
-        """Whether both heads treat each class as a problem of its own."""
+    def require_sigmoid(self, who: str) -> None:
+        """Refuse heads that do not treat each class as a problem of its own.
+
+        Raises:
+            ConfigError: if the scores of one end in a softmax.
+        """
         heads = (self._head(True), self._head(False))
-        return all(getattr(head, 'use_sigmoid_cls', True) for head in heads)
+        if not all(getattr(head, 'use_sigmoid_cls', True) for head in heads):
+            raise ConfigError(
+                f'{who} treats each class as a binary problem (sigmoid), but the head '
+                'ends in a softmax. Set use_sigmoid=True in loss_cls.'
+            )
 
     def _head(self, of_student: bool) -> Any:
         if self._heads is None:

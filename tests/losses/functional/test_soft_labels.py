@@ -114,9 +114,8 @@ def test_decoupled_is_zero_where_both_agree():
 
 
 @ALL
-def test_smallest_where_the_student_is_the_teacher(loss):
-    """Of a teacher that knows the class: WSLD's weight aside, all pull towards it."""
-    t = torch.tensor([[3.0, 1.0, 0.0]], requires_grad=False)
+def test_gradient_pulls_the_student_to_a_teacher_that_knows_the_class(loss):
+    t = torch.tensor([[3.0, 1.0, 0.0]])
     s = torch.tensor([[0.0, 1.0, 3.0]], requires_grad=True)
     loss(s, t, torch.tensor([0])).backward()
     assert s.grad[0, 0] < 0 < s.grad[0, 2]
