@@ -12,18 +12,10 @@ import torch
 from mmdet.models.layers import SELayer
 from torch import Tensor, nn
 
-from aerialkd.connectors import GenerationBlock, channel_aligners
-from aerialkd.losses.base import (
-    DistillLoss,
-    Levels,
-    Maps,
-    built_pairs,
-    level_pairs,
-    one_of,
-)
+from aerialkd.losses.base import Levels, Maps, level_pairs, one_of
 from aerialkd.losses.functional import spatial_channel_attention
-from aerialkd.losses.functional.checks import above_zero, same_shape
-from aerialkd.losses.functional.features import squared_distance
+from aerialkd.losses.functional.checks import above_zero
+from aerialkd.losses.masked_generation import MaskedGenerationLoss
 from aerialkd.registry import MODELS
 from aerialkd.structures import BatchContext
 
@@ -31,7 +23,7 @@ SE_INPUTS = ('regenerated', 'student', 'teacher')
 
 
 @MODELS.register_module()
-class AMDLoss(DistillLoss):
+class AMDLoss(MaskedGenerationLoss):
     """Restore the cells that the teacher attends to, channel by channel weighed.
 
     Cells where the *teacher's* spatial attention (FGD's, mean 1) exceeds a threshold
@@ -71,36 +63,24 @@ class AMDLoss(DistillLoss):
         num_levels: int | None = None,
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__(loss_weight)
+        super().__init__(student_channels, teacher_channels, num_levels, loss_weight)
         above_zero('AMDLoss.temp', temp)
         one_of(self, 'se_input', se_input, SE_INPUTS)
         self.alpha_amd, self.threshold, self.temp = alpha_amd, threshold, temp
         self.se_input = se_input
-        self.align, channels = channel_aligners(
-            num_levels, student_channels, teacher_channels
-        )
-        self.generation = nn.ModuleList(GenerationBlock(width) for width in channels)
         self.excitation = nn.ModuleList(
-            SELayer(width, min(se_ratio, width)) for width in channels
+            SELayer(width, min(se_ratio, width)) for width in self.channels
         )
 
     def forward(self, preds_S: Levels, preds_T: Levels) -> Tensor:
-        """Restore maps (N, C, H_l, W_l); the result is a scalar.
+        """See :meth:`MaskedGenerationLoss.forward`."""
+        return self.alpha_amd * super().forward(preds_S, preds_T)
 
-        Raises:
-            ShapeError: if shapes or the number of levels do not fit.
-        """
-        pairs = built_pairs(self, self.generation, preds_S, preds_T)
-        total = sum(self._level(level, s, t) for level, (s, t) in enumerate(pairs))
-        return self.loss_weight * self.alpha_amd * total  # type: ignore[return-value]
-
-    def _level(self, level: int, s: Tensor, t: Tensor) -> Tensor:
-        s, t = self.align[level](s), t.detach()
-        same_shape('AMDLoss', s, t)
+    def regenerate(self, level: int, s: Tensor, t: Tensor) -> Tensor:
+        """G(F_s * [A_s <= threshold]), its channels weighed by w."""
         new = self.generation[level](s * self.keep(t)[:, None].to(s.dtype))
         source = {'regenerated': new, 'student': s, 'teacher': t}[self.se_input]
-        new = new * self._channel_weights(level, source)
-        return squared_distance(new, t).sum() / len(s)
+        return new * self._channel_weights(level, source)
 
     def _channel_weights(self, level: int, source: Tensor) -> Tensor:
         """Weights in (0, 1) of the channels, (N, C, 1, 1)."""

@@ -8,18 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from aerialkd.connectors import GenerationBlock, channel_aligners
 from aerialkd.errors import ConfigError
-from aerialkd.losses.base import DistillLoss, Levels, built_pairs
-from aerialkd.losses.functional.checks import same_shape
-from aerialkd.losses.functional.features import squared_distance
+from aerialkd.losses.base import Levels
+from aerialkd.losses.masked_generation import MaskedGenerationLoss
 from aerialkd.registry import MODELS
 
 
 @MODELS.register_module()
-class MGDLoss(DistillLoss):
+class MGDLoss(MaskedGenerationLoss):
     """Restore the teacher's map from a randomly masked student's map (eq. 2 to 4).
 
     A cell is kept where a uniform random number is at most ``1 - lambda_mgd``, all its
@@ -49,31 +47,19 @@ class MGDLoss(DistillLoss):
         num_levels: int | None = None,
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__(loss_weight)
+        super().__init__(student_channels, teacher_channels, num_levels, loss_weight)
         if not 0 <= lambda_mgd <= 1:
             raise ConfigError(
                 f'MGDLoss.lambda_mgd: got {lambda_mgd}, expected a share in [0, 1].'
             )
         self.alpha_mgd, self.lambda_mgd = alpha_mgd, lambda_mgd
-        self.align, channels = channel_aligners(
-            num_levels, student_channels, teacher_channels
-        )
-        self.generation = nn.ModuleList(GenerationBlock(width) for width in channels)
 
     def forward(self, preds_S: Levels, preds_T: Levels) -> Tensor:
-        """Restore maps (N, C, H_l, W_l); the result is a scalar.
+        """See :meth:`MaskedGenerationLoss.forward`."""
+        return self.alpha_mgd * super().forward(preds_S, preds_T)
 
-        Raises:
-            ShapeError: if shapes or the number of levels do not fit.
-        """
-        pairs = built_pairs(self, self.generation, preds_S, preds_T)
-        total = sum(self._level(level, s, t) for level, (s, t) in enumerate(pairs))
-        return self.loss_weight * self.alpha_mgd * total  # type: ignore[return-value]
-
-    def _level(self, level: int, s: Tensor, t: Tensor) -> Tensor:
-        s = self.align[level](s)
-        same_shape('MGDLoss', s, t)
+    def regenerate(self, level: int, s: Tensor, t: Tensor) -> Tensor:
+        """G(F_s * M) with a new random mask."""
         random = torch.rand((len(s), 1, *s.shape[2:]), device=s.device)
         keep = (random <= 1 - self.lambda_mgd).to(s.dtype)
-        new = self.generation[level](s * keep)
-        return squared_distance(new, t).sum() / len(s)
+        return self.generation[level](s * keep)

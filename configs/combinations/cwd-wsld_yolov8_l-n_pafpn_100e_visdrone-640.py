@@ -5,8 +5,8 @@ _base_ = [
 _base_.cwd_wsld.connectors = dict(
     align=dict(
         type='aerialkd.PyramidAligner',
-        in_channels=[64, 128, 256],
-        out_channels=[256, 512, 512],
+        in_channels=_base_.student_channels,
+        out_channels=_base_.teacher_channels,
     )
 )
 _base_.cwd_wsld.loss_forward_mappings.cwd = dict(recorder='fpn', connector='align')

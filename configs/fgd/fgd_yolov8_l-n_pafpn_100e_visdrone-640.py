@@ -3,6 +3,8 @@ _base_ = [
     '../_base_/distillers/fgd.py',
 ]
 _base_.fgd.distill_losses.fgd.update(
-    student_channels=[64, 128, 256], teacher_channels=[256, 512, 512], num_levels=3
+    student_channels=_base_.student_channels,
+    teacher_channels=_base_.teacher_channels,
+    num_levels=3,
 )
 model = dict(distiller=_base_.fgd)

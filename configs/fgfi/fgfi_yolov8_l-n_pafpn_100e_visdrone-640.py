@@ -3,7 +3,9 @@ _base_ = [
     '../_base_/distillers/fgfi.py',
 ]
 _base_.fgfi.connectors.adapt.update(
-    in_channels=[64, 128, 256], out_channels=[256, 512, 512], num_levels=3
+    in_channels=_base_.student_channels,
+    out_channels=_base_.teacher_channels,
+    num_levels=3,
 )
 # YOLOv8 has points; the anchors are RetinaNet's at its strides.
 _base_.fgfi.distill_losses.fgfi.anchors = dict(

@@ -162,6 +162,24 @@ def test_the_sentence_is_computed():
     )
 
 
+def test_of_many_students_the_best_are_named():
+    runs = three()
+    for index, ap in enumerate((0.21, 0.26, 0.22)):
+        runs.append(run(f'method{index}', distill(), ap))
+        runs[-1].cfg.max_epochs = index + 7
+    (comparison,) = compare(runs)
+    assert sentence(comparison) == (
+        'Best of 4 distilled students: PKD (method1): AP 26.00, 6.00 above the student '
+        'alone, 4.00 below its teacher; PKD (pkd): AP 25.00, 5.00 above the student '
+        'alone, 5.00 below its teacher; PKD (method2): AP 22.00, 2.00 above the '
+        'student alone, 8.00 below its teacher (Data val). One run of each: how much '
+        'other seeds differ is not known.'
+    )
+    runs.append(run('pkd again', distill(), 0.25, seed=1))
+    found = sentence(compare(runs)[0])
+    assert found.endswith('One run of 5 of 6: how much other seeds differ is not known.')
+
+
 def test_sentences_of_less():
     (comparison,) = compare([run('small', retinanet(), 0.2)])
     assert sentence(comparison) == 'AP in percent: small 20.00 (Data val).'

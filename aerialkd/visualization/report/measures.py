@@ -20,6 +20,7 @@ _COCO = {
     'mAP_l': 'AP_L',
 }
 _ROTATED = ('mAP50', 'AP75', 'mAP')
+LEADING = 3  # distilled students that the sentence names
 _AT = re.compile(r'(?P<name>(?:AP|AR)\w*)@(?P<limit>\d+)')
 
 
@@ -145,14 +146,20 @@ def table_of(comparison: Comparison) -> Table:
 
 
 def sentence(comparison: Comparison) -> str:
-    """What is compared, and the result."""
+    """What is compared, and the result; of many distilled students the best few."""
     name = main_measure(comparison)
     values = {row.label: _means(row)[name] for row in comparison.rows if _means(row)}
     if not values:
         listed = ', '.join(row.label for row in comparison.rows)
         return f'Not evaluated: {listed}.'
     rows = [row for row in comparison.rows if row.role == 'distilled']
-    parts = [_result(row, comparison, name) for row in rows if row.label in values]
+    rows = [row for row in rows if row.label in values]
+    more = len(rows) - LEADING
+    if more > 0:
+        rows = sorted(rows, key=lambda row: values[row.label], reverse=True)[:LEADING]
+    parts = [_result(row, comparison, name) for row in rows]
+    if more > 0:
+        parts[0] = f'Best of {more + LEADING} distilled students: {parts[0]}'
     if not parts:
         listed = ', '.join(f'{k} {percent(v)}' for k, v in values.items())
         parts = [f'{name} in percent: {listed}']
@@ -200,7 +207,11 @@ def _seed_remark(comparison: Comparison) -> str:
     single = [row.label for row in comparison.rows if len(row.runs) == 1]
     if len(comparison.rows) < 2 or not single:
         return ''
-    whom = 'each' if len(single) == len(comparison.rows) else ', '.join(single)
+    whom = ', '.join(single)
+    if len(single) == len(comparison.rows):
+        whom = 'each'
+    elif len(single) > LEADING:
+        whom = f'{len(single)} of {len(comparison.rows)}'
     return f' One run of {whom}: how much other seeds differ is not known.'
 
 
