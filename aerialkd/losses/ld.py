@@ -206,17 +206,11 @@ class LDLoss(DistillLoss):
         sizes = [map_size(level) for level in preds_S[0]]
         maps = {}
         for term in self.terms(preds_S, preds_T, batch):
-            values = torch.zeros_like(term.chosen, dtype=torch.float32)
-            counts = list(batch.assigned.num_level_priors)
-            parts = zip(
-                values.split(counts, 1), term.chosen.split(counts, 1), strict=True
-            )
-            shares = term.factor * term.losses * term.weights
-            start = 0
-            for part, chosen in parts:
-                number = int(chosen.sum())
-                part[chosen] = shares[start : start + number]
-                start += number
+            chosen, classes = term.chosen, batch.class_channels
+            numbers = torch.arange(chosen.numel(), device=chosen.device).view_as(chosen)
+            places = select_values(numbers, preds_S[0], classes, chosen)
+            values = torch.zeros_like(chosen, dtype=torch.float32)
+            values.view(-1)[places] = term.factor * term.losses * term.weights
             maps[f'{term.name} loss'] = sums_of_cells(values, sizes)
         return maps
 
