@@ -6,6 +6,6 @@ model = dict(
     teacher='configs/detectors/yolov8/yolov8-l_640_visdrone.py',
     teacher_ckpt='work_dirs/yolov8-l_640_visdrone/epoch_100.pth',
 )
-# Of the necks at strides 8, 16 and 32: they differ, so that methods on features need them.
+# Of the necks at strides 8, 16 and 32: methods on features need both.
 student_channels = [64, 128, 256]
 teacher_channels = [256, 512, 512]
