@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from mmrotate.structures.bbox import RotatedBoxes
 from torch import Tensor
 
 from aerialkd.algorithms import DetectionDistill
+from aerialkd.engine.memory import peak_memory, restart_peak_memory
 from aerialkd.recorders import tensors_of
 
 
@@ -91,20 +91,19 @@ def profile_step(
     def whole_step() -> None:
         _backward(model, model(inputs, samples, mode='loss'))
 
-    # The student first and alone: a process's peak memory never falls again.
     for _ in range(warmup):
         student_step()
-    profile.peak_student = _peak_memory(inputs.device)
+    profile.peak_student = _peak_of(student_step, inputs.device)
     for _ in range(warmup):
         teacher_forward()
         whole_step()
+    profile.peak_whole = _peak_of(whole_step, inputs.device)
     parts = dict(student=student_step, teacher=teacher_forward, whole=whole_step)
     for _ in range(repeats):
         for name, run in parts.items():
             profile.seconds.setdefault(name, []).append(_timed(run, inputs.device))
         for name, seconds in _time_losses(model, data).items():
             profile.seconds.setdefault(name, []).append(seconds)
-    profile.peak_whole = _peak_memory(inputs.device)
     return profile
 
 
@@ -199,8 +198,19 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _peak_memory(device: torch.device) -> int:
-    """Peak of the process so far, in bytes: device memory, or resident memory."""
+def _peak_of(run: Callable[[], None], device: torch.device) -> int:
+    """Peak memory during a call, in bytes: of the device, or resident.
+
+    A median of three: resident memory depends on where blocks happened to lie.
+    """
+    return int(median(_peak_once(run, device) for _ in range(3)))
+
+
+def _peak_once(run: Callable[[], None], device: torch.device) -> int:
     if device.type == 'cuda':
+        torch.cuda.reset_peak_memory_stats(device)
+        run()
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts KiB
+    restart_peak_memory()
+    run()
+    return peak_memory()

@@ -5,8 +5,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from aerialkd.engine import keep_freed_memory, memory
+from aerialkd.engine.memory import peak_memory, restart_peak_memory
 
 COUNT = """
 import resource, runpy
@@ -35,3 +37,14 @@ def test_a_large_block_is_used_again():
 def test_without_glibc_nothing_happens(monkeypatch):
     monkeypatch.setattr(ctypes, 'CDLL', lambda _: object())
     assert keep_freed_memory() is False
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='only Linux restarts the peak')
+def test_the_peak_is_that_since_its_restart():
+    restart_peak_memory()
+    before = peak_memory()
+    block = torch.ones(16 * 2**20)  # 64 MiB
+    del block
+    assert peak_memory() - before == pytest.approx(64 * 2**20, rel=0.1)
+    restart_peak_memory()
+    assert peak_memory() - before < 8 * 2**20
