@@ -93,7 +93,7 @@ def read_csv(file: Path) -> list[Result]:
 def join(results: Iterable[Result]) -> list[Result]:
     """Results of several places, each method and seed once.
 
-    Where two are the same to the printed digits, the first one is kept, with costs
+    Where two are within half of a printed digit, the first one is kept, with costs
     that only the other knows.
 
     Raises:
@@ -103,7 +103,7 @@ def join(results: Iterable[Result]) -> list[Result]:
     kept: dict[tuple[str, str, int], Result] = {}
     for result in results:
         before = kept.get(result.key)
-        if before and _printed(before) != _printed(result):
+        if before and not _same_measures(before, result):
             raise ConfigError(
                 f'{result.pair}: got two results of {result.method}, seed '
                 f'{result.seed}: {_printed(before)} and {_printed(result)}; leave one '
@@ -133,6 +133,12 @@ def _same(results: Iterable[Result], name: str, group: Callable[[Result], str]) 
                 f'{result.method}, seed {result.seed}, do not compare: they have the '
                 f'{name} {other!r} and {value!r}; leave one out.'
             )
+
+
+def _same_measures(one: Result, other: Result) -> bool:
+    a, b = one.measures, other.measures
+    # Not as printed: a value and its copy in a CSV may round to different digits.
+    return a.keys() == b.keys() and all(abs(a[k] - b[k]) < 5e-5 for k in a)
 
 
 def _printed(result: Result) -> dict[str, str]:

@@ -61,6 +61,15 @@ def test_what_is_known_here_stays():
     assert join([here, there])[0].costs['step_ms'] == 60.0
 
 
+def test_a_result_agrees_with_its_own_csv(tmp_path):
+    """15.874996 is 15.8750 there: 15.87 and 15.88 when printed."""
+    here = replace(result('pkd', 0, 10.0), measures=dict(AP=0.15874996))
+    file = tmp_path / 'earlier.csv'
+    file.write_text(write_csv([here]))
+    (joined,) = join([here, *read_csv(file)])
+    assert joined.measures == here.measures
+
+
 def test_contradictions_are_errors():
     with pytest.raises(ConfigError, match=r"two results of pkd, seed 0: .*'10\.00'"):
         join([result('pkd', 0, 10.0), result('pkd', 0, 10.01)])
