@@ -77,8 +77,9 @@ def compare(options: Options) -> str:
     if ALL in options.methods:
         methods = list(dict.fromkeys([*methods, *(r.method for r in earlier)]))
     jobs = jobs_of(pair, [m for m in methods if m in pair.configs], options.seeds)
-    left = jobs_to_do(pair, jobs, [r.key for r in earlier])
-    failed = train_all(left, options.keep_going) if options.train else []
+    known = [result.key for result in earlier]
+    left = jobs_to_do(pair, jobs, known) if options.train else []
+    failed = train_all(left, options.keep_going)
     here = results_of(pair, jobs, profile=options.train and options.profile)
     results = join([*here, *earlier])
     text = write(options, [r for r in results if r.method in methods], methods, jobs)

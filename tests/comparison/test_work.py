@@ -231,6 +231,10 @@ def test_earlier_results_are_joined_and_not_trained_again(tmp_path, pair, traine
     kept.write_text(write_csv([*results, gone, other]))
     for job in jobs_of(pair, METHODS, 1):
         last_checkpoint(job.cfg).unlink()
+    # The table alone needs no teacher for what is not trained: no checkpoint is here.
+    text = compare(options(tmp_path, seeds=2, train=False, from_csv=[kept]))
+    assert rows(text)['pkd'][0] == '1'
+    assert [seed for _, seed in trained] == [0] * 4
     text = compare(options(tmp_path, seeds=2, from_csv=[kept]))
     assert [seed for _, seed in trained] == [0] * 4 + [1] * 4
     assert rows(text)['pkd'][0] == '2'
