@@ -7,6 +7,8 @@
 #     that environment, and its torch is kept;
 #   a system interpreter with torch >= 2.6: .venv is created on top of it and sees it;
 #   anything else: .venv is created from it and gets the tested torch.
+# OPS=compiled builds mmcv's operators (a C++ compiler, minutes, and nvcc for a GPU);
+#   without it torchvision's are used where it is there, plain torch otherwise.
 # ARGS is handed to pytest, for example: make test ARGS='tests/losses -k pkd'
 
 PYTHON ?= python3
@@ -14,6 +16,8 @@ INTERPRETER := $(if $(wildcard $(PYTHON)/bin/python),$(PYTHON)/bin/python,$(PYTH
 # Sets up the environment, then runs its interpreter with the arguments that follow.
 RUN := $(INTERPRETER) tools/setup_env.py
 ARGS ?=
+OPS ?=
+export OPS
 
 .PHONY: setup test test-slow lint demo clean distclean
 

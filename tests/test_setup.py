@@ -200,8 +200,75 @@ class TestSetupEnv:
         monkeypatch.setenv('FORCE_CUDA', '1')
         monkeypatch.delenv('CUDA_HOME', raising=False)
         monkeypatch.setattr(setup_env.shutil, 'which', lambda name: None)
-        with pytest.raises(setup_env.SetupError, match="CUDA_VISIBLE_DEVICES=''"):
+        with pytest.raises(setup_env.SetupError, match='or do without: make setup'):
             setup_env.check_compilers(Path(sys.executable))
+
+    def test_unknown_choice_of_operators(self, monkeypatch, capsys):
+        monkeypatch.setenv('OPS', 'fast')
+        monkeypatch.setattr(setup_env, 'install', pytest.fail)
+        assert setup_env.main([]) == 1
+        assert 'OPS=fast: expected OPS=compiled' in capsys.readouterr().err
+
+    @pytest.fixture
+    def installing(self, monkeypatch):
+        """What would be installed: (arguments of pip or 'build', variables)."""
+        calls = []
+
+        def pip(python, *arguments, environment=None):
+            calls.append((arguments, environment))
+
+        monkeypatch.setattr(setup_env, 'pip', pip)
+        monkeypatch.setattr(
+            setup_env, 'build_mmcv', lambda *_: calls.append((('build',), None))
+        )
+        monkeypatch.setattr(setup_env, 'is_cached', lambda *_: False)
+        monkeypatch.setattr(setup_env, 'version_of', lambda *_: '')
+        monkeypatch.delenv('OPS', raising=False)
+        return calls
+
+    @pytest.mark.parametrize('cuda', ['', '1'])
+    def test_nothing_is_compiled(self, cuda, installing, monkeypatch):
+        # Nor asked for: a torch with CUDA needs no nvcc.
+        monkeypatch.setenv('FORCE_CUDA', cuda)
+        monkeypatch.setattr(setup_env, 'check_compilers', pytest.fail)
+        monkeypatch.setattr(setup_env, 'wants_cuda', pytest.fail)
+        setup_env.install_mmcv(Path('python'))
+        arguments, environment = installing[-1]
+        assert arguments[-1] == setup_env.requirement_of('onedl-mmcv')
+        # Isolated: where its setup.py sees torch, it compiles.
+        assert '--no-build-isolation' not in arguments
+        assert '--no-cache-dir' in arguments
+        assert environment['PIP_CONSTRAINT'].endswith('tested.txt')
+
+    @pytest.mark.parametrize(
+        ('problem', 'kept'),
+        [('', True), (setup_env.NOT_COMPILED, True), ('undefined symbol', False)],
+    )
+    def test_operators_that_load_are_kept(self, problem, kept, installing, monkeypatch):
+        pin = setup_env.requirement_of('onedl-mmcv').partition('==')[2]
+        versions = {'onedl-mmcv': pin}
+        monkeypatch.setattr(
+            setup_env, 'version_of', lambda _, name: versions.get(name, '')
+        )
+        monkeypatch.setattr(setup_env, 'ops_problem', lambda _: problem)
+        setup_env.install_mmcv(Path('python'))
+        assert (len(installing) == 1) is kept  # mmengine, which mmcv imports
+
+    @pytest.mark.parametrize('problem', [setup_env.NOT_COMPILED, 'undefined symbol'])
+    def test_compiled_on_request(self, problem, installing, monkeypatch):
+        monkeypatch.setenv('OPS', 'compiled')
+        monkeypatch.setattr(setup_env, 'ops_problem', lambda _: problem)
+        setup_env.install_mmcv(Path('python'))
+        assert installing[-1][0] == ('build',)
+
+    @pytest.mark.parametrize('name', ['mmcv', 'mmcv-full', 'mmcv-lite'])
+    def test_another_distribution_of_mmcv(self, name, installing, monkeypatch):
+        monkeypatch.setattr(
+            setup_env, 'version_of', lambda _, asked: '2.1.0' if asked == name else ''
+        )
+        with pytest.raises(setup_env.SetupError, match=f'uninstall -y {name} onedl'):
+            setup_env.install_mmcv(Path('python'))
+        assert not installing
 
     @pytest.fixture
     def environment(self, monkeypatch, tmp_path):
@@ -264,12 +331,15 @@ class TestSetupEnv:
     def test_build_shows_that_it_is_alive(self, fake_python, monkeypatch, capsys):
         monkeypatch.delenv('MAX_JOBS', raising=False)
         monkeypatch.setattr(setup_env.os, 'sched_getaffinity', lambda _: range(7))
-        python = fake_python('echo "[3/78] c++ jobs $MAX_JOBS"; sleep 1')
+        monkeypatch.delenv('CFLAGS', raising=False)
+        python = fake_python('echo "[3/78] c++ jobs $MAX_JOBS $CFLAGS"; sleep 1')
         setup_env.build_mmcv(python, 'onedl-mmcv==2.3.6')
         printed = capsys.readouterr().out
-        assert 'about 11 minutes on 2 cores' in printed.splitlines()[0]
+        assert 'takes minutes, the first time only' in printed.splitlines()[0]
         assert '0:00 min  3 of 78 files compiled' in printed
-        assert 'jobs 7' in (python.parent.parent / 'mmcv-build.log').read_text()
+        log = (python.parent.parent / 'mmcv-build.log').read_text()
+        # CFLAGS replaces the interpreter's flags: without -O3, minutes become hours.
+        assert re.search(r'jobs 7 .*-O3.* -g0$', log, re.MULTILINE)
 
     def test_failed_build_shows_the_end_of_its_log(self, fake_python):
         python = fake_python('for i in 1 2 3; do echo "line $i"; done; exit 1')

@@ -3,7 +3,8 @@
     python3 tools/setup_env.py              # set up only
     python3 tools/setup_env.py -m pytest    # set up if needed, then run pytest in it
 
-Needs nothing but the standard library. See the Makefile for the meaning of PYTHON.
+Needs nothing but the standard library. See the Makefile for the meaning of PYTHON and
+OPS.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ REQUIREMENTS = ROOT / 'requirements'
 VENV = ROOT / '.venv'
 STAMP = 'aerialkd-setup.json'
 MMCV = 'onedl-mmcv'
+# Distributions that install the same files as ours.
+MMCV_RIVALS = ('mmcv', 'mmcv-full', 'mmcv-lite')
 UNAIDED = ('--no-deps', '--no-build-isolation')  # see requirements/openmmlab.txt
+NOT_COMPILED = 'mmcv was installed without operators'
 ALIVE_EVERY = 30  # seconds between two lines of a long build
 MINIMUM_TORCH = (2, 6)
 
@@ -40,6 +44,7 @@ def main(arguments: list[str]) -> int:
     """Sets up, then replaces this process by the environment's interpreter."""
     try:
         check_interpreter()
+        check_choice()
         python = choose_environment()
         if not is_done(python):
             install(python)
@@ -68,6 +73,20 @@ def check_interpreter() -> None:
             f'{sys.version.split()[0]}. Fix: apt-get install python3 python3-venv '
             '(Debian 12 or later), or name another one: make PYTHON=/path/to/python3.11'
         )
+
+
+def check_choice() -> None:
+    """Stops on a value of OPS that means nothing."""
+    if ops_choice() not in ('', 'compiled'):
+        raise SetupError(
+            f'OPS={ops_choice()}: expected OPS=compiled (builds the operators of mmcv, '
+            'which takes a C++ compiler), or nothing (no compiler is needed)'
+        )
+
+
+def ops_choice() -> str:
+    """What the user wants of mmcv's operators: '' or 'compiled'."""
+    return os.environ.get('OPS', '')
 
 
 def choose_environment() -> Path:
@@ -146,6 +165,7 @@ def state(python: Path) -> dict[str, str]:
         'requirements': hashlib.sha256(content).hexdigest(),
         'torch': version_of(python, 'torch'),
         'checkout': str(ROOT),
+        'ops': ops_choice(),
         'cuda': os.environ.get('FORCE_CUDA', ''),
     }
 
@@ -197,21 +217,50 @@ def install_files(python: Path, *names: str) -> None:
 
 
 def install_mmcv(python: Path) -> None:
-    """Installs mmcv; builds it where pip's cache has no build that suits torch."""
+    """Installs mmcv: pure Python, or with its operators compiled where that is wanted.
+
+    Compiled operators that are there already and load are kept.
+    """
+    rivals = [name for name in MMCV_RIVALS if version_of(python, name)]
+    if rivals:
+        names = ' '.join(rivals)
+        raise SetupError(
+            f'{names} and {MMCV} install the same files, and {names} is in '
+            f'{shown(python)}. Fix: {shown(python)} -m pip uninstall -y {names} {MMCV}'
+        )
     pip(python, *UNAIDED, requirement_of('onedl-mmengine'))  # mmcv imports it
     requirement = requirement_of(MMCV)
-    if version_of(python, MMCV) != requirement.partition('==')[2]:
-        if not is_cached(python, requirement):
-            build_mmcv(python, requirement)
-            return
+    is_there = version_of(python, MMCV) == requirement.partition('==')[2]
+    if ops_choice() == 'compiled':
+        compile_mmcv(python, requirement, is_there)
+    elif not is_there or ops_problem(python) not in ('', NOT_COMPILED):
+        say(f'installing {requirement}, pure Python')
+        # Isolated, its setup.py sees no torch and leaves the operators out. pip's cache
+        # may hold a wheel of the same name with operators, for another torch.
+        options = ['--no-deps', '--no-cache-dir', '--force-reinstall', requirement]
+        pip(python, *options, environment=build_constraints())
+
+
+def build_constraints() -> dict[str, str]:
+    """Lets pip's isolated builds use the tested build tools; two names, old and new."""
+    tested = str(REQUIREMENTS / 'tested.txt')
+    return {'PIP_CONSTRAINT': tested, 'PIP_BUILD_CONSTRAINT': tested}
+
+
+def compile_mmcv(python: Path, requirement: str, is_there: bool) -> None:
+    """Installs mmcv with operators; builds it where no build suits this torch."""
+    if is_there and not ops_problem(python):
+        return
+    if is_cached(python, requirement):
         say(f'installing {requirement} from the cache of pip')
-        pip(python, *UNAIDED, requirement)
-    problem = ops_problem(python)
-    if problem:
+        pip(python, *UNAIDED, '--force-reinstall', requirement)
+        problem = ops_problem(python)
+        if not problem:
+            return
         say(f'this build of mmcv cannot be used: {problem}')
         name = MMCV.replace('-', '_')
         run([str(python), '-m', 'pip', 'cache', 'remove', '--quiet', name])
-        build_mmcv(python, requirement)
+    build_mmcv(python, requirement)
 
 
 def build_mmcv(python: Path, requirement: str) -> None:
@@ -220,11 +269,14 @@ def build_mmcv(python: Path, requirement: str) -> None:
     jobs = os.environ.get('MAX_JOBS') or str(len(os.sched_getaffinity(0)))
     log = python.parent.parent / 'mmcv-build.log'
     say(
-        f'compiling the operators of {requirement}: takes about 11 minutes on 2 cores, '
-        f'the first time only (pip keeps the wheel); {jobs} jobs, log in {shown(log)}'
+        f'compiling the operators of {requirement}: takes minutes, the first time only '
+        f'(pip keeps the wheel); {jobs} jobs, log in {shown(log)}'
     )
     options = ['-v', '--force-reinstall', *UNAIDED]
     command = [str(python), '-m', 'pip', 'install', *options, requirement]
+    # The interpreter's flags bring -g: debug information takes half of the time. A
+    # CFLAGS of ours would replace them all, -O3 too, so that it has to repeat them.
+    flags = os.environ.get('CFLAGS') or sysconfig.get_config_var('CFLAGS') or '-O3'
     start = time.monotonic()
     with log.open('w') as output:
         # A session of its own, so that an interrupt can stop the compilers as well.
@@ -232,7 +284,7 @@ def build_mmcv(python: Path, requirement: str) -> None:
             command,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, 'MAX_JOBS': jobs},
+            env={**os.environ, 'MAX_JOBS': jobs, 'CFLAGS': f'{flags} -g0'},
             start_new_session=True,
         )
         try:
@@ -250,16 +302,21 @@ def build_mmcv(python: Path, requirement: str) -> None:
 
 def check_compilers(python: Path) -> None:
     """Stops before a build that cannot succeed."""
+    without = 'or do without: make setup'
     if not (os.environ.get('CXX') or shutil.which('g++')):
-        raise SetupError('mmcv needs a C++ compiler. Fix: apt-get install g++')
+        raise SetupError(
+            f'OPS=compiled needs a C++ compiler. Fix: apt-get install g++, {without}'
+        )
     if not (Path(sysconfig.get_path('include')) / 'Python.h').exists():
-        raise SetupError('mmcv needs Python.h. Fix: apt-get install python3-dev')
+        raise SetupError(
+            f'OPS=compiled needs Python.h. Fix: apt-get install python3-dev, {without}'
+        )
     has_nvcc = 'CUDA_HOME' in os.environ or shutil.which('nvcc') is not None
     if wants_cuda(python) and not has_nvcc:
         raise SetupError(
-            'A GPU is to be used, but the CUDA compiler nvcc is not found. Fix: '
-            "install the CUDA toolkit of torch's release and set CUDA_HOME, or build "
-            "for the CPU only: CUDA_VISIBLE_DEVICES='' make setup"
+            'OPS=compiled is to serve a GPU, but the CUDA compiler nvcc is not found. '
+            "Fix: install the CUDA toolkit of torch's release and set CUDA_HOME, "
+            f'{without}'
         )
 
 
@@ -272,6 +329,8 @@ def wants_cuda(python: Path) -> bool:
 def ops_problem(python: Path) -> str:
     """Why mmcv's operators cannot be used with this torch and device, '' if they can.
 
+    ``NOT_COMPILED`` where mmcv has none.
+
     Raises:
         SetupError: mmcv fails for a reason that building it anew would not remove.
     """
@@ -279,6 +338,9 @@ def ops_problem(python: Path) -> str:
     error = error_of(python, code)
     if error:
         raise SetupError(f'`{code}` fails in {shown(python)}: {error}')
+    code = "import importlib.util; assert importlib.util.find_spec('mmcv._ext')"
+    if error_of(python, code):
+        return NOT_COMPILED
     code = 'import torch, mmcv._ext as ext'
     if wants_cuda(python):
         code += (
@@ -314,15 +376,18 @@ def check(python: Path) -> None:
 # --- small helpers -------------------------------------------------------------------
 
 
-def pip(python: Path, *arguments: str) -> None:
+def pip(
+    python: Path, *arguments: str, environment: dict[str, str] | None = None
+) -> None:
     """Runs ``pip install``; pip says itself what went wrong."""
     options = ['--disable-pip-version-check', '--no-input', '--quiet']
-    run([str(python), '-m', 'pip', 'install', *options, *arguments])
+    run([str(python), '-m', 'pip', 'install', *options, *arguments], environment)
 
 
-def run(command: list[str]) -> None:
-    """Runs a command that has to succeed."""
-    if subprocess.run(command).returncode:
+def run(command: list[str], environment: dict[str, str] | None = None) -> None:
+    """Runs a command that has to succeed, with changes to the environment."""
+    variables = {**os.environ, **(environment or {})}
+    if subprocess.run(command, env=variables).returncode:
         raise SetupError(f'this command failed, see above: {" ".join(command)}')
 
 

@@ -11,6 +11,7 @@ import torch
 
 from aerialkd import compat, doctor
 from aerialkd.errors import EnvironmentProblem
+from aerialkd.ops import backends
 from tests.processes import ROOT, run_python
 
 TOOL = """
@@ -37,8 +38,7 @@ def test_healthy_environment():
 @pytest.mark.parametrize(
     ('modules', 'names', 'fix'),
     [
-        (('mmcv', 'mmdet'), ('mmcv', 'mmdet'), compat.BUILD_MMCV),
-        (('mmcv._ext',), ('import',), compat.BUILD_MMCV),
+        (('mmcv', 'mmdet'), ('mmcv', 'mmdet'), compat.MMCV),
     ],
 )
 def test_tool_runs_without_the_packages(modules, names, fix):
@@ -97,6 +97,15 @@ def test_two_wheels_of_opencv(monkeypatch):
     assert finding.level == 'note'
 
 
+@pytest.mark.parametrize('name', ['mmcv', 'mmcv-full', 'mmcv-lite'])
+def test_two_distributions_of_mmcv(name, monkeypatch):
+    found(monkeypatch, **{name: '2.1.0', 'onedl-mmcv': '2.3.6'})
+    (finding,) = doctor.look_at_rivals()
+    assert finding.level == 'FAIL'
+    removal = f'python -m pip uninstall -y {name} onedl-mmcv && '
+    assert finding.fix == removal + compat.MMCV
+
+
 def test_upstream_beside_the_fork(monkeypatch):
     found(monkeypatch, **{'mmdet': '3.3.0', 'onedl-mmdetection': '3.5.1'})
     (finding,) = doctor.look_at_rivals()
@@ -128,18 +137,33 @@ def test_aerialkd_without_metadata(monkeypatch):
     assert finding.fix == 'python -m pip install --no-deps -e .'
 
 
+@pytest.fixture
+def on_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+
+
+@pytest.mark.usefixtures('on_cpu')
 def test_operators_that_fail_or_are_wrong(monkeypatch):
     def broken(*_):
         raise RuntimeError('nms is not compiled\nwith GPU support')
 
     monkeypatch.setattr(mmcv.ops, 'nms', broken)
     monkeypatch.setattr(mmcv.ops, 'box_iou_rotated', lambda a, b: torch.zeros(1, 1))
-    nms, iou, deform = list(doctor.look_at_operators())[:3]
-    assert nms.text == 'fails on cpu: nms is not compiled with GPU support'
-    assert iou.text == 'gives a wrong result on cpu'
+    found = {finding.name: finding for finding in doctor.look_at_operators()}
+    nms, iou = found.pop('nms'), found.pop('box_iou_rotated')
+    assert nms.text.endswith(', fails on cpu: nms is not compiled with GPU support')
+    assert iou.text.endswith(', gives a wrong result on cpu')
     assert {nms.level, iou.level} == {'FAIL'}
-    assert nms.fix == compat.BUILD_MMCV
-    assert (deform.level, deform.fix) == ('ok', '')
+    assert nms.fix == compat.MMCV
+    assert {(other.level, other.fix) for other in found.values()} == {('ok', '')}
+    assert {'soft_nms', 'nms_quadri', 'roi_align', 'deform_conv2d'} < set(found)
+
+
+@pytest.mark.usefixtures('on_cpu')
+def test_which_operators_run_is_shown(monkeypatch):
+    monkeypatch.setattr(backends, 'in_use', lambda: {'nms': 'torchvision'})
+    (finding,) = doctor.look_at_operators()
+    assert finding.text == 'torchvision, works on cpu'
 
 
 @pytest.mark.parametrize(('level', 'code'), [('ok', 0), ('note', 0), ('FAIL', 1)])

@@ -10,11 +10,11 @@ from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor
 
 from aerialkd.errors import BoxTypeError, ConfigError, ShapeError
+from aerialkd.ops.areas import bounds
+from aerialkd.ops.pairs import meeting_pairs
 from aerialkd.registry import TASK_UTILS
 
-# Comparisons of one block: what finding the pairs may take of memory, about 20 MB.
-_BLOCK = 2**22
-# mmcv's kernel lets sides meet that miss each other by 1e-5 of their length.
+# mmcv's compiled kernel lets sides meet that miss each other by 1e-5 of their length.
 _RELATIVE_SLACK, _SLACK = 1e-4, 1e-2
 
 
@@ -145,21 +145,8 @@ def overlapping_pairs(
 
 
 def _candidates(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, Tensor]:
-    """Pairs whose circumscribed boxes meet, found block by block, (P,) each."""
-    low1, high1 = _circumscribed(boxes1)
-    low2, high2 = _circumscribed(boxes2)
-    rows = max(1, _BLOCK // max(1, len(boxes2)))
-    blocks = []
-    for start in range(0, max(1, len(boxes1)), rows):
-        part = slice(start, start + rows)
-        meet = low1[part, None, 0] <= high2[None, :, 0]
-        meet &= high1[part, None, 0] >= low2[None, :, 0]
-        meet &= low1[part, None, 1] <= high2[None, :, 1]
-        meet &= high1[part, None, 1] >= low2[None, :, 1]
-        first, second = meet.nonzero(as_tuple=True)
-        blocks.append((first + start, second))
-    first, second = (torch.cat(column) for column in zip(*blocks, strict=True))
-    return first, second
+    """Pairs whose circumscribed boxes meet, (P,) each."""
+    return meeting_pairs(*_circumscribed(boxes1), *_circumscribed(boxes2))
 
 
 def _bound(boxes1: Tensor, boxes2: Tensor, first: Tensor, second: Tensor) -> Tensor:
@@ -180,10 +167,9 @@ def _bound(boxes1: Tensor, boxes2: Tensor, first: Tensor, second: Tensor) -> Ten
 
 def _circumscribed(boxes: Tensor) -> tuple[Tensor, Tensor]:
     """Lower and upper corners of the horizontal boxes around them, (n, 2) each."""
-    size, angle = boxes[:, 2:4], boxes[:, 4:]
-    half = (size * angle.cos().abs() + size.flip(1) * angle.sin().abs()) / 2
-    half = half + _RELATIVE_SLACK * size.sum(1, keepdim=True) + _SLACK
-    return boxes[:, :2] - half, boxes[:, :2] + half
+    low, high = bounds(boxes)
+    slack = _RELATIVE_SLACK * boxes[:, 2:4].sum(1, keepdim=True) + _SLACK
+    return low - slack, high + slack
 
 
 def _exact(boxes1: Tensor, boxes2: Tensor, mode: str) -> Tensor:
