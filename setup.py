@@ -35,6 +35,8 @@ setup(
     if (ROOT / 'README.md').exists()
     else '',
     long_description_content_type='text/markdown',
+    license_expression='Apache-2.0',
+    license_files=['LICENSE', 'NOTICE'],
     python_requires='>=3.10',
     packages=find_packages(include=['aerialkd', 'aerialkd.*']),
     package_data={

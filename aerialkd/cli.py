@@ -13,6 +13,7 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 from aerialkd.engine.processes import join_processes_on_cpu
+from aerialkd.engine.work_dir import work_dir_of
 from aerialkd.errors import AerialKDError, ConfigError
 from aerialkd.loading.trust import FLAG, set_trust, trusting
 
@@ -100,14 +101,15 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.merge_from_dict(args.cfg_options)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
-    elif cfg.get('work_dir') is None:
-        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    elif cfg.work_dir is None:
+        cfg.work_dir = work_dir_of(cfg, args.config)
+    cfg.work_dir = str(cfg.work_dir)  # work_dir=2026 is a number to DictAction
     join_processes_on_cpu(cfg)
     return cfg
 
 
 def read_config(path: str | Path) -> Config:
-    """Read a config file.
+    """Read a config file and settle its work dir, see :func:`work_dir_of`.
 
     Raises:
         ConfigError: if the file does not exist or cannot be parsed.
@@ -115,6 +117,8 @@ def read_config(path: str | Path) -> Config:
     if not Path(path).is_file():
         raise ConfigError(f'{path}: no such config file.')
     try:
-        return Config.fromfile(path)
+        cfg = Config.fromfile(path)
+        cfg.work_dir = work_dir_of(cfg, path)
     except (SyntaxError, KeyError, AttributeError, FileNotFoundError) as error:
         raise ConfigError(f'{path}: cannot be read as a config: {error}') from error
+    return cfg

@@ -132,7 +132,6 @@ def adapt() -> None:
                 check_version('mmrazor')
             with _no_quantisation_in_mmrazor():
                 _register('mmrazor')
-        _explain_torchvision_urls()
         _adapted = True
 
 
@@ -317,21 +316,3 @@ def _without_onedl_notice() -> Iterator[None]:
         for line in said.getvalue().splitlines():
             if not line.startswith('Could not import OneDL'):
                 print(line)
-
-
-def _explain_torchvision_urls() -> None:
-    """Makes ``torchvision://`` checkpoints say what to do without torchvision."""
-    if is_installed('torchvision'):
-        return
-    from mmengine.runner import CheckpointLoader
-
-    def refuse(filename: str, map_location: object = None) -> None:
-        raise EnvironmentProblem(
-            f'The checkpoint {filename!r} is looked up by torchvision, which is not '
-            f'installed. Fix: {TORCHVISION}, or name the file itself (for example '
-            'https://download.pytorch.org/models/resnet50-0676ba61.pth)'
-        )
-
-    prefixes = ('modelzoo://', 'torchvision://')
-    CheckpointLoader.register_scheme(prefixes, loader=refuse, force=True)
-    adaptations.append("'torchvision://' checkpoints raise an error with the remedy")

@@ -29,7 +29,7 @@ RIVALS = (
     ('onedl-mmrotate', compat.fix_of('mmrotate'), ('mmrotate',)),
 )
 OPTIONAL = {
-    'torchvision': f"only for H2RBox-v2 and 'torchvision://': {compat.TORCHVISION}",
+    'torchvision': f'only for H2RBox-v2: {compat.TORCHVISION}',
     'onnx': f'only for ONNX export: {compat.PIP} -r requirements/onnx.txt',
     'onnxruntime': f'only for ONNX export: {compat.PIP} -r requirements/onnx.txt',
 }

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmengine import DefaultScope
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
 
 import aerialkd  # noqa: F401 - adapts mmrazor before a test module imports it
 from aerialkd.datasets.made import make_data
+from tests.tool_mains import main_of
 
 REAL_DATA = 'AERIALKD_REAL_DATA'
 DEFAULT_SCOPES = DefaultScope._instance_dict.copy()
+_number = itertools.count()
 
 # Tests are many small tensors: more threads cost more than they give, and on a busy
 # machine they wait for each other, ten times as long as they work. Also for the tools
@@ -52,6 +58,28 @@ def made_images(tmp_path_factory) -> Path:
     """Eight made images of 64 pixels in VisDrone's layout, six of them to train on."""
     folder = tmp_path_factory.mktemp('data') / 'made'
     return make_data('visdrone', folder, images=8, size=64, progress=False)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys) -> Callable[..., tuple[str, int]]:
+    """Run a tool in this process; returns its last line and its status."""
+    # What a run logs of its machine takes a second and a compiler.
+    monkeypatch.setattr(Runner, '_log_env', lambda self, env: None)
+
+    def run_tool(tool, *arguments):
+        monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
+        # The logger of the run before writes to what was captured then.
+        MMLogger.get_instance(f'tool_{next(_number)}')
+        status = 0
+        try:
+            main_of(tool)()
+        except SystemExit as stop:
+            status = stop.code
+        said = capsys.readouterr().err
+        assert 'Traceback' not in said
+        return (said.splitlines() or [''])[-1], status
+
+    return run_tool
 
 
 @pytest.fixture

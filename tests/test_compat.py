@@ -8,7 +8,6 @@ import mmrazor
 import pytest
 import torch
 from mmengine.registry import HOOKS, LOOPS, METRICS, MODELS, TASK_UTILS
-from mmengine.runner import CheckpointLoader
 from mmengine.utils import digit_version
 
 from aerialkd import compat
@@ -171,13 +170,6 @@ print(type(MODELS.build(Config.fromfile(sys.argv[1]).model)).__name__)
 """
         result = run_python(code, str(config))
         assert result.stdout == 'ConfigurableDistiller\n', result.stderr
-
-    @pytest.mark.skipif(
-        compat.is_installed('torchvision'), reason='torchvision is installed'
-    )
-    def test_torchvision_checkpoint_says_what_to_do(self):
-        with pytest.raises(EnvironmentProblem, match='not installed'):
-            CheckpointLoader.load_checkpoint('torchvision://resnet50')
 
     @pytest.mark.skipif(
         compat.is_installed('torchvision'), reason='torchvision is installed'

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 from aerialkd import __version__, compat
@@ -94,6 +95,25 @@ class TestMetadata:
         assert plain == {str(item) for item in requirements('runtime').values()}
         extras = {line.name for line in lines if 'onnx' in str(line.marker)}
         assert extras == set(requirements('onnx'))
+
+    def test_licence(self):
+        found = metadata.metadata('aerialkd')
+        assert found['License-Expression'] == 'Apache-2.0'
+        assert found.get_all('License-File') == ['LICENSE', 'NOTICE']
+        text = (ROOT / 'LICENSE').read_text()
+        assert text.startswith('Copyright 2026 The aerialkd authors\n')
+        assert 'Version 2.0, January 2004' in text
+        assert '[yyyy]' not in text
+
+    def test_citation(self):
+        cited = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
+        assert (cited['version'], cited['license']) == (__version__, 'Apache-2.0')
+        assert {'cff-version', 'message', 'title', 'authors'} <= set(cited)
+        assert len(cited['references']) == 5
+        for paper in cited['references']:
+            assert {'type', 'title', 'authors'} <= set(paper)
+            for author in paper['authors']:
+                assert set(author) == {'family-names', 'given-names'}
 
     def test_all_packages_are_found(self):
         code = (

@@ -7,9 +7,9 @@ import argparse
 from mmengine.device import get_device
 
 from aerialkd.cli import add_runner_arguments, load_config, one_line_errors
-from aerialkd.engine import build_train_runner, keep_freed_memory, resume_newest
+from aerialkd.engine import build_train_runner, keep_freed_memory, settle_start
+from aerialkd.engine.training import ALLOW
 from aerialkd.errors import ConfigError
-from aerialkd.loading import file_of
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,6 +27,12 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         help='go on from this checkpoint, or from the last one in the work dir',
+    )
+    parser.add_argument(
+        ALLOW,
+        action='store_true',
+        help='resume although model, training data, optimizer, schedule or seed are '
+        "not the checkpoint's",
     )
     return parser.parse_args()
 
@@ -49,12 +55,7 @@ def main() -> None:
                 f'{args.config}: --auto-scale-lr needs auto_scale_lr.base_batch_size.'
             )
         cfg.auto_scale_lr.enable = True
-    if args.resume == 'auto':
-        resume_newest(cfg)
-    elif args.resume:
-        cfg.resume, cfg.load_from = True, args.resume
-        if not file_of(cfg.load_from).is_file():
-            raise ConfigError(f'--resume {cfg.load_from}: no such checkpoint.')
+    settle_start(cfg, args.resume, args.allow_changes)
     build_train_runner(cfg).train()
 
 

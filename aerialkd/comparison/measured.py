@@ -11,18 +11,16 @@ import torch
 from mmengine.config import Config
 
 from aerialkd.comparison.results import Result
-from aerialkd.comparison.trainings import DECISIVE, last_checkpoint
+from aerialkd.comparison.trainings import last_checkpoint
 from aerialkd.engine.evaluated import EvaluatedRun, evaluated_run
 from aerialkd.engine.evaluated_cache import NUMBERS
 from aerialkd.engine.machine import machine
+from aerialkd.engine.stored_settings import DECISIVE, LOADING
 from aerialkd.loading import file_of
 from aerialkd.version import __version__
 from aerialkd.visualization.report.logs import read_logs
 from aerialkd.visualization.report.measures import common_measures
 from aerialkd.visualization.report.runs import plain
-
-# How many processes load a batch changes nothing but the time.
-_INDIFFERENT = ('num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory')
 
 
 def measured(pair: str, method: str, cfg: Config) -> Result:
@@ -64,7 +62,7 @@ def measured(pair: str, method: str, cfg: Config) -> Result:
 def digest(cfg: Config) -> str:
     """Twelve digits that are the same for trainings that differ in their seeds."""
     content = {key: plain(cfg.get(key)) for key in DECISIVE if key != 'randomness'}
-    for key in _INDIFFERENT:
+    for key in LOADING:
         content['train_dataloader'].pop(key, None)
     model = content['model']
     if model.get('teacher_ckpt'):

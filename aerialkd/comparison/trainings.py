@@ -15,15 +15,16 @@ from typing import Any
 from mmengine.config import Config
 
 from aerialkd.cli import read_config
+from aerialkd.engine.stored_settings import (
+    differences,
+    listed,
+    parse_settings,
+    settings_of,
+)
 from aerialkd.engine.termination import EXIT_STATUS
 from aerialkd.errors import AerialKDError, ConfigError
 
 TOOLS = Path(__file__).parents[2] / 'tools'
-# What makes it the same training.
-DECISIVE = (
-    *('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'),
-    *('param_scheduler', 'randomness'),
-)
 # What tools/make_demo_data.py is told, by the folder that demo configs name.
 MADE: dict[str, dict[str, Any]] = {
     'work_dirs/demo/data': dict(layout='visdrone', images=1000, size=192, seed=0),
@@ -43,7 +44,7 @@ def seeded(config: str | Path, seed: int) -> Config:
     ``FOLDER/seed_K/NAME``.
     """
     cfg, name = read_config(config), Path(config).stem
-    folder = Path(cfg.get('work_dir') or Path('work_dirs') / name).parent
+    folder = Path(cfg.work_dir).parent
     cfg.work_dir = str(folder / (f'seed_{seed}' if seed else '.') / name)
     cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
     if 'teacher_ckpt' in cfg.model:
@@ -65,11 +66,14 @@ def is_finished(config: str | Path, cfg: Config) -> bool:
     work_dir = Path(cfg.work_dir)
     before = work_dir / Path(config).name
     if before.is_file():
-        dumped = Config.fromfile(before)
-        if any(dumped.get(key) != cfg.get(key) for key in DECISIVE):
+        # Stricter than --resume: all of a comparison take equally many steps.
+        stored = parse_settings(before.read_text(encoding='utf-8'), str(before))
+        found = differences(stored, settings_of(cfg))
+        if found:
             raise ConfigError(
                 f'{work_dir}: got a training of another config, expected that of '
-                f'{config}; move it away, or remove it: rm -r {work_dir}'
+                f'{config}: {listed(found)}; move it away, or remove it: rm -r '
+                f'{work_dir}'
             )
     return last_checkpoint(cfg).is_file()
 

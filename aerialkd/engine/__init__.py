@@ -11,7 +11,7 @@ from aerialkd.engine.model_cfg import (
 from aerialkd.engine.non_finite_hook import NonFiniteLossHook
 from aerialkd.engine.sync_statistics import SyncStatisticsHook
 from aerialkd.engine.teacher_check_hook import TeacherCheckHook
-from aerialkd.engine.training import build_train_runner, resume_newest
+from aerialkd.engine.training import build_train_runner, resume_newest, settle_start
 from aerialkd.engine.weights import Weights, load_strictly, load_weights
 from aerialkd.loading import read_checkpoint
 
@@ -29,6 +29,7 @@ __all__ = [
     'model_cfg',
     'read_checkpoint',
     'resume_newest',
+    'settle_start',
     'student_model_cfg',
     'without_pretrained',
 ]

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from mmengine.logging import print_log
 
-from aerialkd.errors import CheckpointError
+from aerialkd.errors import CheckpointError, ConfigError
 from aerialkd.files import sha256_of, write_whole
 from aerialkd.loading import read_checkpoint
 from aerialkd.loading.checkpoint_file import split_digest
@@ -24,6 +24,7 @@ from aerialkd.loading.checkpoint_file import split_digest
 LAST = 'last_checkpoint'
 # What a training leaves to go on from; others (exports, best ones) may lie beside.
 _OF_TRAINING = re.compile(r'(?:epoch|iter)_\d+|interrupted')
+_LEFT_BEHIND = re.compile(rf'{_OF_TRAINING.pattern}|best_.+')
 _LINE = re.compile(r'([0-9a-f]{64})  (\S.*)')
 
 
@@ -94,6 +95,28 @@ def find_resumable(folder: str | Path) -> Path | None:
         f'{" ".join(problems)} Name one with --resume FILE, '
         'restore one, or move them away to start anew.'
     )
+
+
+def check_free(folder: str | Path, way_out: str) -> None:
+    """Make sure that a new training writes over none of an earlier one.
+
+    Args:
+        folder: where its checkpoints are going to be.
+        way_out: what to do with those that are there, a sentence.
+
+    Raises:
+        ConfigError: if there are checkpoints of a training, best ones too.
+    """
+    folder = Path(folder)
+    left = [f for f in folder.glob('*.pth') if _LEFT_BEHIND.fullmatch(f.stem)]
+    left += [file for file in listed_files(folder) if file.parent == folder]
+    names = sorted({file.name for file in left})
+    if names:
+        some = ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
+        raise ConfigError(
+            f'{folder}: holds checkpoints of a training ({some}), which a new one '
+            f'would write over. {way_out}, choose another --work-dir, or remove them.'
+        )
 
 
 def check_resumable(content: dict[str, Any], file: str | Path) -> None:

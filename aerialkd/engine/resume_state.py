@@ -20,6 +20,7 @@ from aerialkd.engine.random_states import (
 )
 from aerialkd.engine.resuming import (
     adapt_checkpoint,
+    adapt_lengths,
     remaining,
     sampler_of,
     surroundings,
@@ -56,6 +57,7 @@ class ResumeState:
     def adapt(runner: Runner, checkpoint: dict[str, Any]) -> dict[str, Any] | None:
         """Take our part out of a checkpoint and adapt the rest to this training."""
         part: dict[str, Any] | None = checkpoint.pop(_KEY, None)
+        adapt_lengths(runner, checkpoint)
         if part is not None:
             adapt_checkpoint(runner, checkpoint, part['surroundings'])
         return part

@@ -18,6 +18,8 @@ from torch.utils.data import DataLoader
 
 # What a scheduler counts; everything else follows from the config.
 _COUNTS = {'last_step', '_global_step', 'base_values', '_last_value'}
+# How long a schedule is, which may be changed when a training goes on.
+_LENGTHS = ('begin', 'end', 'T_max', 'milestones', 'total_iters')
 
 
 def surroundings(runner: Runner) -> dict[str, int]:
@@ -60,6 +62,21 @@ def adapt_checkpoint(
     )
     if _scales(runner) and all(images):
         _scale_learning_rate(runner, checkpoint, images[1] / images[0])
+
+
+def adapt_lengths(runner: Runner, checkpoint: dict[str, Any]) -> None:
+    """Let schedules last as long as the config says; MMEngine restores the old lengths.
+
+    Args:
+        runner: with its schedulers built.
+        checkpoint: changed in place.
+    """
+    for scheduler, state, _ in _schedulers(runner, checkpoint):
+        fresh = scheduler.state_dict()
+        there = [key for key in _LENGTHS if key in fresh and key in state]
+        if any(fresh[key] != state[key] for key in there):
+            state.update({key: fresh[key] for key in there})
+            _set_last_step(scheduler, state)
 
 
 def remaining(loader: DataLoader, batches: int) -> DataLoader:
@@ -129,10 +146,14 @@ def _adapt_scheduler(scheduler: Any, state: dict[str, Any], ratio: float) -> Non
     fresh = scheduler.state_dict()
     state.update({key: fresh[key] for key in fresh if key not in _COUNTS})
     if ratio != 1:
-        step = round(state['_global_step'] * ratio)
-        state['_global_step'] = step
-        # The step within [begin, end) that the scheduler has reached, -1 before it.
-        state['last_step'] = max(min(step, scheduler.end - 1) - scheduler.begin, -1)
+        state['_global_step'] = round(state['_global_step'] * ratio)
+        _set_last_step(scheduler, state)
+
+
+def _set_last_step(scheduler: Any, state: dict[str, Any]) -> None:
+    """The step within [begin, end) that the scheduler has reached, -1 before it."""
+    step = min(state['_global_step'], scheduler.end - 1)
+    state['last_step'] = max(step - scheduler.begin, -1)
 
 
 def _scales(runner: Runner) -> bool:

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import barrier
+from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from aerialkd.engine.last_checkpoint import checkpoint_folder, find_resumable
+from aerialkd.engine.last_checkpoint import (
+    check_free,
+    check_resumable,
+    checkpoint_folder,
+    find_resumable,
+)
+from aerialkd.engine.stored_settings import (
+    differences,
+    listed,
+    parse_settings,
+    settings_of,
+)
+from aerialkd.errors import ConfigError
+from aerialkd.loading import file_of, read_checkpoint
+
+ALLOW = '--allow-changes'
 
 # CheckpointHook is not among them: ours has taken the place of MMEngine's.
 SAFEGUARDS = {
@@ -48,15 +67,91 @@ def resume_newest(cfg: Config) -> None:
     Raises:
         CheckpointError: if there are checkpoints, but none from which to go on.
     """
-    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    folder = checkpoint_folder(cfg.work_dir, hook.get('out_dir'))
-    if folder is None or hook.get('backend_args'):
+    folder = _checkpoint_folder(cfg)
+    if folder is None:
         cfg.resume, cfg.load_from = True, None  # MMEngine looks for it
         return
     found = find_resumable(folder)
     cfg.resume = found is not None
     if found is not None:
         cfg.load_from = str(found)
+
+
+def settle_start(
+    cfg: Config, resume: str | None = None, allow_changes: bool = False
+) -> None:
+    """Decide what a training starts from, so that it writes over no other one.
+
+    Every process has to call it, and all decide the same: none begins to write before.
+
+    Args:
+        cfg: with a work dir; ``resume`` and ``load_from`` are changed.
+        resume: name of a checkpoint, or ``'auto'`` for the newest of the work dir;
+            None for what the config says.
+        allow_changes: resume, with a warning, although decisive settings differ.
+
+    Raises:
+        CheckpointError: if there is no checkpoint from which to go on.
+        ConfigError: if the work dir holds checkpoints and none of them is resumed, or
+            the one to resume is of a training with other settings.
+    """
+    newest = resume == 'auto' or not (resume or cfg.get('load_from'))
+    if newest and (resume or cfg.get('resume')):
+        resume = 'auto'
+        resume_newest(cfg)
+    elif resume:
+        cfg.resume, cfg.load_from = True, resume
+    resumes = bool(cfg.get('resume'))
+    if allow_changes and not (resume or resumes):
+        raise ConfigError(f'{ALLOW}: got no --resume, with which it goes.')
+    if resumes and cfg.load_from:
+        _check_same_settings(cfg, allow_changes)
+    folder = _checkpoint_folder(cfg)
+    if folder is not None and not (resumes and (newest or _is_in(folder, cfg))):
+        unusable = 'Name one that lies there with --resume FILE' if resume else ''
+        check_free(folder, unusable or 'Go on with --resume')
+    barrier()
+
+
+def _checkpoint_folder(cfg: Config) -> Path | None:
+    """Where checkpoints are kept; None where that is MMEngine's business."""
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    if hook.get('backend_args'):
+        return None
+    return checkpoint_folder(cfg.work_dir, hook.get('out_dir'))
+
+
+def _is_in(folder: Path, cfg: Config) -> bool:
+    return file_of(cfg.load_from).resolve().parent == folder.resolve()
+
+
+def _check_same_settings(cfg: Config, allow_changes: bool) -> None:
+    content = read_checkpoint(cfg.load_from)
+    check_resumable(content, cfg.load_from)
+    try:
+        stored = parse_settings(content['meta'].get('cfg', ''), str(cfg.load_from))
+    except ConfigError:
+        stored = {}
+    if 'model' not in stored:
+        _warn(
+            f'{cfg.load_from}: states no config that can be read; nothing tells '
+            'whether its training had the settings that are given.'
+        )
+        return
+    found = differences(stored, settings_of(cfg), resumed=True)
+    if found and not allow_changes:
+        raise ConfigError(
+            f'{cfg.load_from}: its training had other settings: {listed(found)}. Train '
+            f'in another --work-dir, or resume with {ALLOW} (learning rates and other '
+            "states of the optimizer stay the checkpoint's)."
+        )
+    if found:
+        changes = listed(found, len(found))
+        _warn(f'{cfg.load_from}: resumed with other settings: {changes}.')
+
+
+def _warn(message: str) -> None:
+    print_log(message, logger='current', level=logging.WARNING)
 
 
 def _hooks(cfg: Config) -> Iterator[dict[str, Any]]:

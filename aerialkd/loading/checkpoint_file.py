@@ -73,7 +73,8 @@ def find(name: str | Path, pinned: bool = True) -> CheckpointFile:
     if '://' in plain:
         raise CheckpointError(
             f'{plain}: got a location that is not read, expected a file, or an http or '
-            'https address; download it first.'
+            'https address (init_cfg and load_from take names of torchvision://, '
+            'open-mmlab:// and mmcls:// too); download it first.'
         )
     path = Path(plain).expanduser()
     if not path.is_file():

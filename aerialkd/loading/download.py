@@ -81,7 +81,12 @@ def _download(url: str, path: Path, digest: str) -> None:
     except (OSError, HTTPException, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f'{url}: cannot be downloaded: {error}') from error
+        raise CheckpointError(
+            f'{url}: cannot be downloaded: {error}. Fetch it by hand and put it at '
+            f'{path}, or name your copy instead: checkpoint of init_cfg in the config, '
+            '--cfg-options model.backbone.init_cfg.checkpoint=FILE (of a distillation: '
+            'model.architecture.backbone...)'
+        ) from error
 
 
 def _fetch(url: str, path: Path) -> None:

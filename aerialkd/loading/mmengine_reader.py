@@ -15,11 +15,16 @@ from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
 from aerialkd.errors import CheckpointError
+from aerialkd.loading.model_zoos import (
+    check_mmcls_name,
+    check_openmmlab_name,
+    torchvision_url,
+)
 from aerialkd.loading.reading import MapLocation, read_checkpoint, read_pickle
 
 ADAPTATION = (
     "mmengine's loaders read checkpoints through aerialkd.loading: without running "
-    'code from them, without their config text'
+    'code from them, without their config text; torchvision:// needs no torchvision'
 )
 
 
@@ -32,7 +37,10 @@ def install() -> str:
     register = CheckpointLoader.register_scheme
     register('', loader=load_from_local, force=True)
     register(('http://', 'https://'), loader=load_from_http, force=True)
-    # The loaders of torchvision://, openmmlab://, mmcls://, s3://, pavi:// call these.
+    register(('torchvision://', 'modelzoo://'), load_from_torchvision, force=True)
+    register(('open-mmlab://', 'openmmlab://'), load_from_openmmlab, force=True)
+    register('mmcls://', loader=load_from_mmcls, force=True)
+    # MMEngine's own loaders of openmmlab://, mmcls://, s3://, pavi:// call these.
     names: dict[str, Any] = vars(mmengine_checkpoint)
     names['load_from_local'] = load_from_local
     names['load_from_http'] = load_from_http
@@ -54,6 +62,33 @@ def load_from_http(
 ) -> dict[str, Any]:
     """Download and read; the digest that the address or the file's name has counts."""
     return load_from_local(filename, map_location)
+
+
+def load_from_torchvision(
+    filename: str, map_location: MapLocation = None
+) -> dict[str, Any]:
+    """Read weights of torchvision, which need not be installed."""
+    return load_from_local(torchvision_url(filename), map_location)
+
+
+def load_from_openmmlab(
+    filename: str, map_location: MapLocation = None
+) -> dict[str, Any]:
+    """MMEngine's, with an error for a name that its table does not have."""
+    check_openmmlab_name(filename)
+    content: dict[str, Any] = mmengine_checkpoint.load_from_openmmlab(
+        filename, map_location
+    )
+    return content
+
+
+def load_from_mmcls(filename: str, map_location: MapLocation = None) -> dict[str, Any]:
+    """MMEngine's, with an error for a name that its table does not have."""
+    check_mmcls_name(filename)
+    content: dict[str, Any] = mmengine_checkpoint.load_from_mmcls(
+        filename, map_location
+    )
+    return content
 
 
 def without_config_text(content: dict[str, Any], name: str) -> dict[str, Any]:

@@ -6,4 +6,3 @@ _base_.amd.distill_losses.amd.update(
     student_channels=64, teacher_channels=64, num_levels=4
 )
 model = dict(distiller=_base_.amd)
-work_dir = 'work_dirs/demo_rotated/amd_rotated-retinanet'

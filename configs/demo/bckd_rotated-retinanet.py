@@ -3,4 +3,3 @@ _base_ = [
     '../_base_/distillers/bckd.py',
 ]
 model = dict(distiller=_base_.bckd)
-work_dir = 'work_dirs/demo_rotated/bckd_rotated-retinanet'

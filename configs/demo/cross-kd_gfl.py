@@ -6,4 +6,3 @@ _base_.cross_kd.recorders.towers.idx = 1  # of two stacked convolutions
 # As in its GFL config at full size.
 _base_.cross_kd.distill_losses.cross_kd.update(compare='distributions', reg_weight=4.0)
 model = dict(distiller=_base_.cross_kd)
-work_dir = 'work_dirs/demo_gfl/cross-kd_gfl'

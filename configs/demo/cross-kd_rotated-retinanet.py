@@ -4,4 +4,3 @@ _base_ = [
 ]
 _base_.cross_kd.recorders.towers.idx = 1  # of two stacked convolutions
 model = dict(distiller=_base_.cross_kd)
-work_dir = 'work_dirs/demo_rotated/cross-kd_rotated-retinanet'

@@ -3,4 +3,3 @@ _base_ = [
     '../_base_/distillers/cskd.py',
 ]
 model = dict(distiller=_base_.cskd)
-work_dir = 'work_dirs/demo_zoom/cskd_zoom-retinanet'

@@ -3,4 +3,3 @@ _base_ = [
     '../_base_/distillers/cwd_wsld.py',
 ]
 model = dict(distiller=_base_.cwd_wsld)
-work_dir = 'work_dirs/demo/cwd-wsld_retinanet'

@@ -3,4 +3,3 @@ _base_ = [
     '../_base_/distillers/cwd.py',
 ]
 model = dict(distiller=_base_.cwd)
-work_dir = 'work_dirs/demo_gfl/cwd_gfl'

@@ -3,4 +3,3 @@ _base_ = [
     '../_base_/distillers/dkd.py',
 ]
 model = dict(distiller=_base_.dkd)
-work_dir = 'work_dirs/demo/dkd_retinanet'

@@ -6,4 +6,3 @@ model = dict(
         bbox_head=dict(anchor_generator=dict(strides=[4, 8, 16, 32])),
     )
 )
-work_dir = 'work_dirs/demo_zoom/fa-cskd_zoom-retinanet'

@@ -4,4 +4,3 @@ model = dict(
     neck=dict(start_level=0),
     bbox_head=dict(anchor_generator=dict(strides=[4, 8, 16, 32])),
 )
-work_dir = 'work_dirs/demo_zoom/fa_zoom-retinanet'

@@ -6,4 +6,3 @@ _base_.fgd.distill_losses.fgd.update(
     student_channels=64, teacher_channels=64, num_levels=4
 )
 model = dict(distiller=_base_.fgd)
-work_dir = 'work_dirs/demo_rotated/fgd_rotated-retinanet'

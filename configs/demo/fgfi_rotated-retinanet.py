@@ -4,4 +4,3 @@ _base_ = [
 ]
 _base_.fgfi.connectors.adapt.update(in_channels=64, out_channels=64, num_levels=4)
 model = dict(distiller=_base_.fgfi)
-work_dir = 'work_dirs/demo_rotated/fgfi_rotated-retinanet'

@@ -3,4 +3,3 @@ model = dict(
     backbone=dict(depth=34, base_channels=32, stem_channels=32),
     neck=dict(in_channels=[32, 64, 128, 256]),
 )
-work_dir = 'work_dirs/demo_gfl/gfl_teacher'

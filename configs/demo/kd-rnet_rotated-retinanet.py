@@ -3,4 +3,3 @@ _base_ = [
     '../_base_/distillers/kd_rnet.py',
 ]
 model = dict(distiller=_base_.kd_rnet)
-work_dir = 'work_dirs/demo_rotated/kd-rnet_rotated-retinanet'

@@ -3,4 +3,3 @@ _base_ = './cskd_zoom-retinanet.py'
 model = dict(
     architecture=dict(bbox_head=dict(type='aerialkd.LARetinaHead', upsample=2))
 )
-work_dir = 'work_dirs/demo_zoom/la-cskd_zoom-retinanet'

@@ -3,4 +3,3 @@ _base_ = [
     '../_base_/distillers/ld.py',
 ]
 model = dict(distiller=_base_.ld)
-work_dir = 'work_dirs/demo_gfl/ld_gfl'

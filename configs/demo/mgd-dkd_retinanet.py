@@ -6,4 +6,3 @@ _base_.mgd_dkd.distill_losses.mgd.update(
     student_channels=64, teacher_channels=64, num_levels=4
 )
 model = dict(distiller=_base_.mgd_dkd)
-work_dir = 'work_dirs/demo/mgd-dkd_retinanet'

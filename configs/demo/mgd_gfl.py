@@ -6,4 +6,3 @@ _base_.mgd.distill_losses.mgd.update(
     student_channels=64, teacher_channels=64, num_levels=4
 )
 model = dict(distiller=_base_.mgd)
-work_dir = 'work_dirs/demo_gfl/mgd_gfl'

@@ -3,4 +3,3 @@ _base_ = [
     '../_base_/distillers/nkd.py',
 ]
 model = dict(distiller=_base_.nkd)
-work_dir = 'work_dirs/demo/nkd_retinanet'

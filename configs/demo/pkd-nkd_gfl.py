@@ -3,4 +3,3 @@ _base_ = [
     '../_base_/distillers/pkd_nkd.py',
 ]
 model = dict(distiller=_base_.pkd_nkd)
-work_dir = 'work_dirs/demo_gfl/pkd-nkd_gfl'

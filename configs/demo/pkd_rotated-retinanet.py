@@ -3,4 +3,3 @@ _base_ = [
     '../_base_/distillers/pkd.py',
 ]
 model = dict(distiller=_base_.pkd)
-work_dir = 'work_dirs/demo_rotated/pkd_rotated-retinanet'

@@ -4,4 +4,3 @@ _base_ = [
 ]
 _base_.rdr_kd.distill_losses.regenerated.update(channels=64, num_levels=4)
 model = dict(distiller=_base_.rdr_kd)
-work_dir = 'work_dirs/demo_gfl/rdr-kd_gfl'

@@ -3,4 +3,3 @@ _base_ = [
     '../_base_/distillers/wsld.py',
 ]
 model = dict(distiller=_base_.wsld)
-work_dir = 'work_dirs/demo_rotated/wsld_rotated-retinanet'

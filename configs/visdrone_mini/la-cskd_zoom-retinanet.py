@@ -7,4 +7,3 @@ model = dict(
     architecture=dict(bbox_head=dict(type='aerialkd.LARetinaHead', upsample=2)),
     distiller=_base_.cskd,
 )
-work_dir = 'work_dirs/visdrone_mini/la-cskd_zoom-retinanet'

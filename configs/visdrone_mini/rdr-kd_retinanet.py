@@ -7,4 +7,3 @@ _base_.rdr_kd.distill_losses.regenerated.update(channels=64, num_levels=4)
 # times the task loss, and gradient clipping takes most of what the task asks for.
 _base_.rdr_kd.distill_losses.decoupled.update(loss_weight=0.02)
 model = dict(distiller=_base_.rdr_kd)
-work_dir = 'work_dirs/visdrone_mini/rdr-kd_retinanet'

@@ -15,7 +15,6 @@ import pytest
 
 from aerialkd.comparison import trainings
 from aerialkd.comparison.trainings import (
-    DECISIVE,
     ToolError,
     last_checkpoint,
     make_data,
@@ -23,6 +22,7 @@ from aerialkd.comparison.trainings import (
     seeded,
     train,
 )
+from aerialkd.engine.stored_settings import DECISIVE
 from aerialkd.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -109,7 +109,9 @@ def test_a_training_of_another_config_is_not_taken_for_this_one(
     part = before[key][0] if key == 'param_scheduler' else before[key]
     part.another = 1
     before.dump(Path(cfg.work_dir) / 'retinanet_student.py')
-    with pytest.raises(ConfigError, match='another config'):
+    with pytest.raises(
+        ConfigError, match=rf'another config.*{key}.*another: stored 1, g'
+    ):
         train(STUDENT, cfg)
     assert not commands
 

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, METRICS, MODELS, init_default_scope
 
 from aerialkd.algorithms import DetectionDistill
+from aerialkd.cli import read_config
 from aerialkd.engine import student_model_cfg, without_pretrained
 from aerialkd.engine.profile import made_batch
 from tests.shipped import (
@@ -152,7 +153,7 @@ def test_file_name_agrees_with_the_pair(path, monkeypatch):
     if zooms:
         student = method.removesuffix('cskd').removesuffix('-') or None
         assert_adapted(student, cfg.model.architecture)
-    teacher = Config.fromfile(cfg.model.teacher)
+    teacher = read_config(cfg.model.teacher)
     if rest:
         names = rest[0].split('-')
         backbones = teacher.model.backbone, cfg.model.architecture.backbone

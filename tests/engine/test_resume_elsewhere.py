@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from mmengine import hooks
 
 from aerialkd.engine import read_checkpoint
-from tests.engine.toys import DISTRIBUTED, in_child, in_processes, train_toy
+from tests.engine.toys import DISTRIBUTED, LENGTH, in_child, in_processes, train_toy
 
 
 def learning_rates(work_dir):
@@ -56,6 +58,33 @@ def test_from_two_processes_to_one(tmp_path, schedule, scaled):
     expected, _ = learning_rates(one)
     assert rates[-6:] == pytest.approx(expected[-6:])
     assert len(rates) == 4 + 8
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_lasts_as_long_as_the_config_then_says(tmp_path, by_epoch):
+    """MMEngine restores the schedule's end with the checkpoint."""
+    unit = 1 if by_epoch else LENGTH
+
+    def schedule(epochs):
+        decay = dict(type='MultiStepLR', milestones=[(epochs - 1) * unit], gamma=0.01)
+        cosine = dict(type='CosineAnnealingLR', T_max=epochs * unit)
+        parts = [dict(part, by_epoch=by_epoch) for part in (decay, cosine)]
+        kill = dict(type='KillAt', moment='before_val', iteration=2 * LENGTH)
+        return dict(epochs=epochs, by_epoch=by_epoch, param_scheduler=parts), [kill]
+
+    short, kill = schedule(2)
+    long, _ = schedule(5)
+    assert in_child(lambda: train_toy(tmp_path, custom_hooks=kill, **short)) == -9
+    assert in_child(lambda: train_toy(tmp_path, resume=True, **long)) == 0
+    _, state = learning_rates(tmp_path)
+    decay, cosine = state['schedulers']
+    assert list(decay['milestones']) == [4 * unit]
+    assert cosine['T_max'] == 5 * unit
+    # None of its steps is missing, although the shorter one had ended.
+    assert (cosine['_global_step'], cosine['last_step']) == (5 * unit, 5 * unit - 1)
+    rates = state['history']['train/lr'][0][-3 * LENGTH :]
+    drops = [after < 0.1 * before for before, after in itertools.pairwise(rates)]
+    assert sum(drops) == 1  # the decay before the last epoch
 
 
 def test_sigterm_to_one_process_of_two_ends_both(tmp_path):

@@ -1,7 +1,5 @@
 """Hostile and broken files on every path on which a checkpoint is named."""
 
-import functools
-import importlib.util
 import itertools
 import subprocess
 import sys
@@ -22,6 +20,7 @@ from aerialkd.errors import CheckpointError, TeacherError
 from aerialkd.loading import mmengine_reader
 from tests.builders import distill, retinanet
 from tests.loading.hostile import FILES, touch, write
+from tests.tool_mains import main_of
 from tests.trained import visdrone_config
 
 ROOT = Path(__file__).parents[2]
@@ -30,14 +29,6 @@ OTHERS = (
     *('convert_yolov8', 'show_features', 'show_gains', 'show_masks', 'table'),
     *('pr_curves', 'report', 'profile_step'),
 )
-
-
-@functools.cache
-def main_of(tool):
-    spec = importlib.util.spec_from_file_location(tool, ROOT / 'tools' / f'{tool}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
 
 
 @pytest.fixture(scope='module')
@@ -51,26 +42,6 @@ def configs(tmp_path_factory, made_images):
         cfg.train_cfg.val_interval = 9
         cfg.dump(files[name])
     return files
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, configs, tmp_path):
-    """Run a tool in this process; returns its last line and its status."""
-    # What a run logs of its machine takes a second and a compiler.
-    monkeypatch.setattr(Runner, '_log_env', lambda self, env: None)
-
-    def run_tool(tool, *arguments):
-        monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
-        status = 0
-        try:
-            main_of(tool)()
-        except SystemExit as stop:
-            status = stop.code
-        said = capsys.readouterr().err
-        assert 'Traceback' not in said
-        return (said.splitlines() or [''])[-1], status
-
-    return run_tool
 
 
 @pytest.fixture
@@ -223,7 +194,7 @@ class TestConfigText:
         assert not (tmp_path / 'target').exists()
 
     def test_other_paths(self, run, configs, checkpoint, tmp_path):
-        _, status = as_start(run, configs, tmp_path, checkpoint)
+        _, status = as_start(run, configs, tmp_path / 'new', checkpoint)
         assert status == 0
         _, status = as_tested(run, configs, tmp_path, checkpoint)
         assert status == 0

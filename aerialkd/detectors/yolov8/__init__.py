@@ -1,4 +1,7 @@
-"""YOLOv8, written from its architecture as components of MMDetection."""
+"""YOLOv8, written from its architecture as components of MMDetection.
+
+The architecture is Ultralytics', whose own software is under AGPL-3.0; see NOTICE.
+"""
 
 from aerialkd.detectors.yolov8.assigner import PointTaskAlignedAssigner
 from aerialkd.detectors.yolov8.backbone import YOLOv8Backbone

@@ -1,0 +1,94 @@
+"""Decisive settings read from a dump and compared."""
+
+from __future__ import annotations
+
+import pytest
+from mmengine.config import Config
+
+from aerialkd.cli import read_config
+from aerialkd.engine.stored_settings import (
+    DECISIVE,
+    differences,
+    listed,
+    parse_settings,
+    settings_of,
+)
+from aerialkd.errors import ConfigError
+from tests.shipped import ROOT
+
+
+def test_a_dump_is_read_without_running_it(tmp_path):
+    target = tmp_path / 'target'
+    text = (
+        "model = dict(type='A', parts=[dict(a=1), (2, -3.5)], rest={'b.c': None})\n"
+        f"optim_wrapper = dict(lr=open({str(target)!r}, 'w'), end=inf, type=T.SGD)\n"
+        "randomness = dict({'a.b': {1: True}})\n"
+        'print(1)\n'
+    )
+    assert parse_settings(text, 'x') == dict(
+        model=dict(type='A', parts=[dict(a=1), [2, -3.5]], rest={'b.c': None}),
+        optim_wrapper=dict(lr=f"open({str(target)!r}, 'w')", end='inf', type='T.SGD'),
+        randomness={'a.b': {'1': True}},
+    )
+    assert not target.exists()
+
+
+@pytest.mark.parametrize('text', ['a = (', 'a = "', '(' * 10_000, 'a\0b'])
+def test_text_that_is_none(text):
+    with pytest.raises(ConfigError, match=r'^x\.py: cannot be read as a config'):
+        parse_settings(text, 'x.py')
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'demo/rdr-kd_retinanet',
+        'detectors/yolov8/yolov8-n_640_visdrone',
+        'kd_rnet/kd-rnet_rotated-retinanet_r50-r18_fpn_1x_dota-600',
+    ],
+)
+def test_a_config_equals_its_dump(name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    cfg = read_config(f'configs/{name}.py')
+    stored = parse_settings(cfg.pretty_text, 'x')
+    given = settings_of(cfg)
+    assert given == {key: stored[key] for key in DECISIVE if key in stored}
+    assert len(given) >= 5
+
+
+def test_lazy_config_equals_its_dump(tmp_path):
+    (tmp_path / 'base.py').write_text('from torch.optim import SGD\noptimizer = SGD\n')
+    (tmp_path / 'lazy.py').write_text(
+        'from mmengine.config import read_base\n'
+        'from mmengine.optim import OptimWrapper\n'
+        'with read_base():\n    from .base import *\n'
+        'model = dict(type=OptimWrapper, sizes=(1, 2))\n'
+        'optim_wrapper = dict(type=OptimWrapper, optimizer=dict(type=optimizer))\n'
+    )
+    cfg = read_config(tmp_path / 'lazy.py')
+    stored = parse_settings(cfg.pretty_text, 'x')
+    assert cfg.model.type.__name__ == 'OptimWrapper'  # as what builds it does
+    assert differences(stored, settings_of(cfg)) == []
+    assert stored['model']['type'].endswith('OptimWrapper')
+
+
+def test_differences_name_the_leaf_and_both_values():
+    stored = dict(model=dict(a=[1, dict(b=2)], test_cfg=1, c='x' * 99), seed=1)
+    given = dict(model=dict(a=[1, dict(b=3), 4], test_cfg=2), seed=2)
+    found = [
+        'model.a.1.b: stored 2, given 3',
+        'model.a.2: stored nothing, given 4',
+        'model.test_cfg: stored 1, given 2',
+        f"model.c: stored '{'x' * 56}..., given nothing",
+    ]
+    assert differences(stored, given) == found
+    del found[2]
+    assert differences(stored, given, resumed=True) == found
+    assert listed(found, 2) == f'{found[0]}; {found[1]}; and 1 more'
+    assert listed(found) == '; '.join(found)
+
+
+def test_of_a_config_without_a_file():
+    assert settings_of(Config(dict(model=dict(a=(1,)), other=1))) == dict(
+        model=dict(a=[1])
+    )
