@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -14,17 +12,15 @@ from aerialkd.engine.memory import peak_memory, restart_peak_memory
 from aerialkd.errors import EnvironmentProblem, ShapeError
 from aerialkd.ops import backends
 from aerialkd.ops.extension import PLAIN, build
-from tests.ops.cases import STORED, adversarial, cases, corners_of, scene
+from tests.ops.cases import (
+    STORED,
+    adversarial,
+    cases,
+    corners_of,
+    put_behind_mmcv,
+    scene,
+)
 
-MODULES = [
-    'nms',
-    'box_iou_rotated',
-    'box_iou_quadri',
-    'roi_align',
-    'deform_conv',
-    'modulated_deform_conv',
-    'focal_loss',
-]
 OPERATORS = sorted({name.partition('/')[0] for name in cases()})
 STORED_NUMBERS = np.load(STORED)
 
@@ -49,13 +45,8 @@ def backend(request, monkeypatch):
         if not taken:
             pytest.skip('torchvision does not load')
         operators.update(taken)
-    use(build(operators, 'compile them'), monkeypatch)
+    put_behind_mmcv(build(operators, 'compile them'), monkeypatch)
     return request.param
-
-
-def use(extension, monkeypatch):
-    for name in MODULES:
-        monkeypatch.setattr(sys.modules[f'mmcv.ops.{name}'], 'ext_module', extension)
 
 
 @pytest.mark.parametrize('operator', OPERATORS)
@@ -97,7 +88,7 @@ class TestSuppression:
 
     def test_classes_do_not_suppress_each_other(self, device, monkeypatch):
         # The compiled operator heeds labels on a GPU only.
-        use(build(PLAIN, ''), monkeypatch)
+        put_behind_mmcv(build(PLAIN, ''), monkeypatch)
         boxes = torch.tensor([[50.0, 50, 20, 10, 0.3]] * 3, device=device)
         scores = torch.tensor([0.5, 0.9, 0.7], device=device)
         labels = torch.tensor([0, 1, 0], device=device)
@@ -112,7 +103,7 @@ class TestSuppression:
 
     @pytest.mark.parametrize('labels', [None, torch.tensor([0.0, 1, 0])])
     def test_quadrilaterals_that_are_not(self, labels, device, monkeypatch):
-        use(build(PLAIN, ''), monkeypatch)
+        put_behind_mmcv(build(PLAIN, ''), monkeypatch)
         # Two triangles, as quadrilaterals, that share a side of a square, and a copy.
         lower, upper = [0.0, 0, 8, 0, 8, 8, 4, 4], [0.0, 0, 4, 4, 8, 8, 0, 8]
         boxes = torch.tensor([lower, upper, lower], device=device)
@@ -151,7 +142,7 @@ class TestRoIAlign:
                 ops.roi_align(torch.rand(1, 1, 9, 9), rois, (2, 2))
 
     def test_maximum_says_that_it_has_to_be_compiled(self, monkeypatch):
-        use(build(PLAIN, ''), monkeypatch)
+        put_behind_mmcv(build(PLAIN, ''), monkeypatch)
         pool = ops.RoIAlign((2, 2), pool_mode='max')
         with pytest.raises(EnvironmentProblem, match="pool_mode='avg'"):
             pool(torch.rand(1, 1, 9, 9), torch.tensor([[0.0, 1, 1, 4, 4]]))
@@ -187,7 +178,7 @@ class TestGradients:
         assert torch.autograd.gradcheck(convolve, (features, offset, weight, mask))
 
     def test_half_precision(self, device, monkeypatch):
-        use(build(PLAIN, ''), monkeypatch)
+        put_behind_mmcv(build(PLAIN, ''), monkeypatch)
         single = [
             torch.rand(*shape, device=device, requires_grad=True)
             for shape in ((1, 2, 6, 6), (1, 18, 4, 4), (3, 2, 3, 3))
@@ -212,7 +203,7 @@ class TestFocalLoss:
 
     @pytest.mark.parametrize('gamma', [0.0, 0.5, 2.0])
     def test_as_mmdets_in_python(self, inputs, gamma, device, monkeypatch):
-        use(build(PLAIN, ''), monkeypatch)
+        put_behind_mmcv(build(PLAIN, ''), monkeypatch)
         logits, target = inputs
         hot = torch.nn.functional.one_hot(target, 5)[:, :4].float()
         results = []
@@ -230,7 +221,7 @@ class TestFocalLoss:
         torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
 
     def test_finite_for_any_score(self, device, monkeypatch):
-        use(build(PLAIN, ''), monkeypatch)
+        put_behind_mmcv(build(PLAIN, ''), monkeypatch)
         x = torch.tensor([[-500.0, 500.0]] * 2, device=device, requires_grad=True)
         target = torch.tensor([0, 2], device=device)
         loss = ops.sigmoid_focal_loss(x, target, 0.5, 0.25, None, 'none')
@@ -240,7 +231,7 @@ class TestFocalLoss:
         assert loss[:, 0].tolist() == [125, 0]  # .25 * 500, right
 
     def test_weights_of_classes(self, inputs, device, monkeypatch):
-        use(build(PLAIN, ''), monkeypatch)
+        put_behind_mmcv(build(PLAIN, ''), monkeypatch)
         logits, target = inputs
         target = target.clamp(max=3)
         weight = torch.tensor([1.0, 2, 3, 4], device=device)
@@ -251,10 +242,7 @@ class TestFocalLoss:
 
 class TestMissing:
     def test_only_the_call_fails_and_says_what_to_do(self, monkeypatch):
-        extension = build(PLAIN, 'make setup OPS=compiled')
-        monkeypatch.setattr(
-            sys.modules['mmcv.ops.carafe'], 'ext_module', extension, raising=True
-        )
+        put_behind_mmcv(build(PLAIN, 'make setup OPS=compiled'), monkeypatch)
         features, masks = torch.rand(1, 4, 3, 3), torch.rand(1, 9, 6, 6)
         with pytest.raises(
             EnvironmentProblem, match=r'carafe_forward .* make setup OPS=compiled'
