@@ -1,4 +1,4 @@
-# make setup | test | test-slow | lint | demo | clean | distclean
+# make setup | test | test-slow | test-rounding | lint | demo | clean | distclean
 #
 # Every target first sets up what it needs; a second call skips what is done.
 #
@@ -19,16 +19,29 @@ ARGS ?=
 OPS ?=
 export OPS
 
-.PHONY: setup test test-slow lint demo clean distclean
+.PHONY: setup test test-slow test-rounding lint demo clean distclean
 
 setup:
 	@$(RUN)
 
+ifeq ($(strip $(ARGS)),)
+test:
+	@$(RUN) -m pytest -m 'not slow and not alone' -n auto --maxprocesses 8 --dist loadfile
+	@$(RUN) -m pytest -m 'not slow and alone'
+else
 test:
 	@$(RUN) -m pytest -m 'not slow' $(ARGS)
+endif
 
 test-slow:
 	@$(RUN) -m pytest -m slow $(ARGS)
+
+# The same results with the instructions of older processors, and more threads.
+test-rounding:
+	@ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 \
+	    $(RUN) -m pytest -m 'rounding and not slow' $(ARGS)
+	@ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 AERIALKD_TEST_THREADS=4 \
+	    $(RUN) -m pytest -m 'rounding and not slow' $(ARGS)
 
 lint:
 	@$(RUN) -m ruff check .

@@ -26,9 +26,10 @@ _number = itertools.count()
 
 # Tests are many small tensors: more threads cost more than they give, and on a busy
 # machine they wait for each other, ten times as long as they work. Also for the tools
-# that tests run.
-torch.set_num_threads(1)
-os.environ['OMP_NUM_THREADS'] = '1'
+# that tests run. Another number is for looking whether a result hangs on it.
+THREADS = os.environ.get('AERIALKD_TEST_THREADS', '1')
+torch.set_num_threads(int(THREADS))
+os.environ['OMP_NUM_THREADS'] = THREADS
 
 
 @pytest.fixture(autouse=True)

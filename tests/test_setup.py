@@ -149,7 +149,7 @@ class TestMakefile:
         ('target', 'command'),
         [
             ('setup', 'tools/setup_env.py'),
-            ('test', "tools/setup_env.py -m pytest -m 'not slow'"),
+            ('test', "tools/setup_env.py -m pytest -m 'not slow and alone'"),
             ('lint', 'tools/setup_env.py -m ruff check .'),
             ('lint', 'tools/setup_env.py -m ruff format --check .'),
             ('lint', 'tools/setup_env.py -m mypy aerialkd'),
@@ -173,7 +173,22 @@ class TestMakefile:
     def test_ci_runs_tests_and_linters(self):
         script = (ROOT / '.ci' / 'run').read_text()
         assert 'set -euo pipefail' in script
-        assert script.index('make test') < script.index('make lint')
+        (steps,) = re.findall(r'^for step in (.*); do$', script, re.MULTILINE)
+        assert {'test', 'test-slow', 'test-rounding', 'lint'} < set(steps.split())
+        for step in steps.split():
+            assert make(step)
+
+    def test_every_test_runs_in_one_of_the_halves(self):
+        first, second = (line for line in make('test').splitlines() if line)
+        assert "-m 'not slow and not alone' -n auto" in first
+        assert "-m 'not slow and alone'" in second
+        # What is asked for by name runs at once.
+        assert len(make('test', 'ARGS=tests/losses').splitlines()) == 1
+
+    def test_rounding_of_other_processors(self):
+        lines = ' '.join(make('test-rounding').split())
+        assert 'ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41' in lines
+        assert 'ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2' in lines
 
 
 class TestSetupEnv:
