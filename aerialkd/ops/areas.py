@@ -13,6 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from aerialkd.errors import ConfigError, ShapeError
 from aerialkd.ops.pairs import meeting_pairs
 
 # Pairs whose areas are computed at once: what it takes of memory, about 50 MB.
@@ -35,12 +36,16 @@ def rotated_overlaps(
     Returns:
         (m, n), or (m,) if aligned, in [0, 1]; 0 for boxes without area.
 
+    Raises:
+        ShapeError: if the boxes have other columns, or aligned ones other numbers.
+        ConfigError: for another mode.
+
     Example:
         >>> boxes = torch.tensor([[8., 8., 8., 4., 0.], [8., 8., 4., 8., 0.]])
         >>> round(rotated_overlaps(boxes[:1], boxes[1:]).item(), 4)  # 16 / 48
         0.3333
     """
-    return _overlaps(boxes1, boxes2, mode, aligned)
+    return _overlaps(boxes1, boxes2, mode, aligned, columns=5)
 
 
 def quadrilateral_overlaps(
@@ -61,12 +66,16 @@ def quadrilateral_overlaps(
     Returns:
         (m, n), or (m,) if aligned, in [0, 1]; 0 for boxes without area.
 
+    Raises:
+        ShapeError: if the boxes have other columns, or aligned ones other numbers.
+        ConfigError: for another mode.
+
     Example:
         >>> boxes = torch.tensor([[0., 0, 4, 0, 4, 4, 0, 4], [0., 0, 4, 0, 4, 4, 4, 4]])
         >>> quadrilateral_overlaps(boxes[:1], boxes[1:]).item()  # a triangle of it
         0.5
     """
-    return _overlaps(boxes1, boxes2, mode, aligned)
+    return _overlaps(boxes1, boxes2, mode, aligned, columns=8)
 
 
 def bounds(boxes: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,7 +104,19 @@ def areas_of(boxes: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _overlaps(boxes1: Tensor, boxes2: Tensor, mode: str, aligned: bool) -> Tensor:
+def _overlaps(
+    boxes1: Tensor, boxes2: Tensor, mode: str, aligned: bool, columns: int
+) -> Tensor:
+    shapes = tuple(boxes1.shape), tuple(boxes2.shape)
+    if any(len(shape) != 2 or shape[1] != columns for shape in shapes) or (
+        aligned and shapes[0] != shapes[1]
+    ):
+        numbers = (
+            f'(n, {columns}) twice' if aligned else f'(m, {columns}), (n, {columns})'
+        )
+        raise ShapeError(f'overlaps: got {shapes[0]}, {shapes[1]}, expected {numbers}.')
+    if mode not in ('iou', 'iof'):
+        raise ConfigError(f"overlaps: got mode {mode!r}, expected 'iou' or 'iof'.")
     # Half precision has not enough digits for coordinates in pixels.
     first, second = (
         boxes if boxes.dtype in (torch.float32, torch.float64) else boxes.float()

@@ -62,6 +62,12 @@ def install(compile_them: str, do_without: str) -> str:
         _load_compiled(f'{do_without}, or compile them anew: {compile_them}')
         _in_use.update(dict.fromkeys(PLAIN, COMPILED))
         return ''
+    late = [name for name in ('mmdet.models', 'mmrotate.models') if name in sys.modules]
+    if late and not wanted:
+        raise EnvironmentProblem(
+            f'{late[0]} was imported before aerialkd, hence without the operators of '
+            f'mmcv, which is not compiled. Fix: import aerialkd first, or {compile_them}'
+        )
     taken = {} if wanted == PLAIN_TORCH else torchvision_operators()
     if wanted == TORCHVISION and not taken:
         raise EnvironmentProblem(

@@ -7,6 +7,7 @@ the plain operators, computed anew in the backward pass.
 
 from __future__ import annotations
 
+import importlib.machinery
 import types
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -35,6 +36,8 @@ class SubstituteExtension(types.ModuleType):
 
     def __init__(self, functions: dict[str, Operator], remedy: str) -> None:
         super().__init__('mmcv._ext', __doc__)
+        # find_spec() raises ValueError for a module without a spec.
+        self.__spec__ = importlib.machinery.ModuleSpec(self.__name__, None)
         vars(self).update(functions)
         self._remedy = remedy
 
@@ -100,10 +103,12 @@ def _functions(operators: dict[str, Operator]) -> dict[str, Operator]:
         classes = dets[:, 8] if multi_label else None
         return operators['nms_quadri'](dets[:, :8], scores, iou_threshold, classes)
 
-    def box_iou(name: str) -> Operator:
+    def box_iou(name: str, columns: int) -> Operator:
         def fill(
             boxes1: Tensor, boxes2: Tensor, ious: Tensor, mode_flag: int, aligned: bool
         ) -> None:
+            # mmrotate's metric leaves the scores behind the boxes.
+            boxes1, boxes2 = boxes1[:, :columns], boxes2[:, :columns]
             mode = 'iof' if mode_flag else 'iou'
             ious.copy_(operators[name](boxes1, boxes2, mode, aligned).reshape_as(ious))
 
@@ -114,8 +119,8 @@ def _functions(operators: dict[str, Operator]) -> dict[str, Operator]:
         'softnms': softnms,
         'nms_rotated': nms_rotated,
         'nms_quadri': nms_quadri,
-        'box_iou_rotated': box_iou('box_iou_rotated'),
-        'box_iou_quadri': box_iou('box_iou_quadri'),
+        'box_iou_rotated': box_iou('box_iou_rotated', 5),
+        'box_iou_quadri': box_iou('box_iou_quadri', 8),
         **_roi_align(operators['roi_align']),
         **_deform_conv(operators['deform_conv2d']),
         **_modulated_deform_conv(operators['modulated_deform_conv2d']),

@@ -31,6 +31,7 @@ from tests.exports import (
     predictions,
     save,
 )
+from tests.processes import ROOT
 
 pytestmark = pytest.mark.filterwarnings(
     'ignore:DeprecationWarning. `num_anchors`:UserWarning'
@@ -39,16 +40,23 @@ pytestmark = pytest.mark.filterwarnings(
 # Plain mmdet: any import of aerialkd or mmrazor fails.
 PLAIN_PROCESS = """
 import importlib.util, json, sys, types
-sys.modules['aerialkd'] = sys.modules['mmrazor'] = None
 if importlib.util.find_spec('torchvision') is None:  # H2RBox-v2 of mmrotate imports it
     transforms = types.ModuleType('torchvision.transforms')
     torchvision = types.ModuleType('torchvision')
     torchvision.__version__, torchvision.transforms = '0', transforms
     sys.modules['torchvision'] = torchvision
     sys.modules['torchvision.transforms'] = transforms
+folder, root, *names = sys.argv[1:]
+if importlib.util.find_spec('mmcv._ext') is None:  # operators, and nothing else of it
+    sys.modules['aerialkd'] = types.ModuleType('aerialkd')
+    sys.modules['aerialkd'].__path__ = [f'{root}/aerialkd']
+    from aerialkd.ops import backends
+    backends.install('', '')
+    for name in [name for name in sys.modules if name.startswith('aerialkd')]:
+        sys.modules.pop(name)
+sys.modules['aerialkd'] = sys.modules['mmrazor'] = None
 import numpy as np, torch
 from mmdet.apis import DetInferencer, inference_detector, init_detector
-folder, *names = sys.argv[1:]
 img = np.load(f'{folder}/image.npy')
 for name in names:
     config, weights = f'{folder}/{name}.py', f'{folder}/{name}.pth'
@@ -196,7 +204,7 @@ def test_plain_mmdet_and_mmrotate_load_it(tmp_path):
         expected[name] = predictions(algorithm.student, cfg)
     np.save(tmp_path / 'image.npy', image())
     done = subprocess.run(
-        [sys.executable, '-c', PLAIN_PROCESS, str(tmp_path), *expected],
+        [sys.executable, '-c', PLAIN_PROCESS, str(tmp_path), str(ROOT), *expected],
         cwd=tmp_path,  # the repository must not be importable either
         capture_output=True,
         text=True,

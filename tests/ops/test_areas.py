@@ -9,6 +9,7 @@ import pytest
 import shapely
 import torch
 
+from aerialkd.errors import ConfigError, ShapeError
 from aerialkd.ops import quadrilateral_overlaps, rotated_overlaps
 from aerialkd.ops.areas import areas_of, bounds
 from tests.ops.cases import adversarial, corners_of, scene
@@ -125,6 +126,22 @@ def test_half_precision_and_nothing():
     assert rotated_overlaps(boxes, boxes).tolist() == [[1.0]]
     assert rotated_overlaps(boxes[:0], boxes).shape == (0, 1)
     assert rotated_overlaps(boxes[:0], boxes[:0], aligned=True).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ('columns1', 'columns2', 'n', 'aligned'),
+    [(5, 6, 2, False), (8, 8, 2, False), (5, 5, 3, True)],
+)
+def test_boxes_that_do_not_fit(columns1, columns2, n, aligned):
+    with pytest.raises(ShapeError, match=r'expected \(\w, 5\)'):
+        rotated_overlaps(
+            torch.ones(2, columns1), torch.ones(n, columns2), aligned=aligned
+        )
+
+
+def test_unknown_mode():
+    with pytest.raises(ConfigError, match="'giou', expected 'iou' or 'iof'"):
+        quadrilateral_overlaps(torch.ones(1, 8), torch.ones(1, 8), 'giou')
 
 
 def test_bounds_and_areas():

@@ -23,6 +23,8 @@ def install(monkeypatch):
     monkeypatch.delenv(backends.CHOICE, raising=False)
     monkeypatch.setattr(backends, 'is_compiled', lambda: False)
     monkeypatch.setattr(backends, 'torchvision_operators', dict)
+    for name in ('mmdet.models', 'mmrotate.models'):
+        monkeypatch.delitem(sys.modules, name)
     return lambda: backends.install('compile', 'without')
 
 
@@ -44,6 +46,13 @@ def test_torchvisions_where_they_are(install, monkeypatch):
     assert in_use.pop('nms') == 'torchvision'
     assert set(in_use.values()) == {'plain'}
     assert mmcv._ext.nms(0, 0, 0, 0) == 'of torchvision'
+
+
+def test_too_late(install, monkeypatch):
+    # mmdet has put functions that raise in the place of what it could not import.
+    monkeypatch.setitem(sys.modules, 'mmdet.models', mmcv)
+    with pytest.raises(EnvironmentProblem, match='Fix: import aerialkd first, or comp'):
+        install()
 
 
 def test_compiled_ones_first(install, monkeypatch):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -240,6 +243,14 @@ class TestFocalLoss:
         torch.testing.assert_close(weighted, plain * weight[target, None])
 
 
+def test_columns_behind_the_boxes_do_not_matter(monkeypatch):
+    put_behind_mmcv(build(PLAIN, ''), monkeypatch)
+    boxes = scene(20, 4, 7)[0]
+    scored = torch.cat([boxes, torch.rand(20, 1)], 1)
+    expected = ops.box_iou_rotated(boxes, boxes)
+    assert torch.equal(ops.box_iou_rotated(scored, boxes), expected)
+
+
 class TestMissing:
     def test_only_the_call_fails_and_says_what_to_do(self, monkeypatch):
         put_behind_mmcv(build(PLAIN, 'make setup OPS=compiled'), monkeypatch)
@@ -249,8 +260,11 @@ class TestMissing:
         ):
             ops.carafe(features, masks, 3, 1, 2)
 
-    def test_no_private_names(self):
-        assert not hasattr(build(PLAIN, ''), '__path__')
+    def test_no_private_names_but_a_spec(self, monkeypatch):
+        extension = build(PLAIN, '')
+        assert not hasattr(extension, '__path__')
+        monkeypatch.setitem(sys.modules, 'mmcv._ext', extension)
+        assert importlib.util.find_spec('mmcv._ext') is extension.__spec__
 
 
 @pytest.mark.parametrize('name', ['nms_rotated', 'box_iou_rotated', 'nms'])

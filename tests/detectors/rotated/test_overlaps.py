@@ -89,7 +89,7 @@ def test_equals_mmrotate_on_priors():
 def test_equals_mmrotate_block_by_block(monkeypatch):
     one, other = random_boxes(50), random_boxes(31)
     expected = Dense()(one, other)
-    monkeypatch.setattr(rotated.overlaps, '_BLOCK', 100)  # three rows at a time
+    monkeypatch.setattr('aerialkd.ops.pairs._BLOCK', 100)  # three rows at a time
     assert torch.equal(RBboxOverlaps2D()(one, other), expected)
     pairs = overlapping_pairs(one, other)
     assert (pairs.first.diff() >= 0).all()
