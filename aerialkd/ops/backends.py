@@ -65,8 +65,8 @@ def install(compile_them: str, do_without: str) -> str:
     late = [name for name in ('mmdet.models', 'mmrotate.models') if name in sys.modules]
     if late and not wanted:
         raise EnvironmentProblem(
-            f'{late[0]} was imported before aerialkd, hence without the operators of '
-            f'mmcv, which is not compiled. Fix: import aerialkd first, or {compile_them}'
+            f'{late[0]} was imported before aerialkd, hence without operators of mmcv, '
+            f'which is not compiled. Fix: import aerialkd first, or {compile_them}'
         )
     taken = {} if wanted == PLAIN_TORCH else torchvision_operators()
     if wanted == TORCHVISION and not taken:
