@@ -44,6 +44,7 @@ from aerialkd.losses.functional import (
 )
 from aerialkd.losses.functional.checks import at_least_float, same_shape
 from aerialkd.losses.functional.features import squared_distance
+from aerialkd.losses.functional.logits import probability_difference
 from aerialkd.registry import MODELS
 from aerialkd.structures import BatchContext, sums_of_cells
 
@@ -365,4 +366,5 @@ class ResponsiveLoss(DistillLoss):
 @torch.no_grad()
 def _disparity(logits_S: Tensor, logits_T: Tensor) -> Tensor:
     """Largest difference of a prior's class probabilities, (N, L, K) x2 -> (N, L)."""
-    return (logits_T.float().sigmoid() - logits_S.float().sigmoid()).abs().amax(-1)
+    s, t = at_least_float(logits_S), at_least_float(logits_T)
+    return probability_difference(s, t).abs().amax(-1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from aerialkd.losses.functional.checks import above_zero, at_least_float, same_shape
+from aerialkd.losses.functional.divergence import kl_divergence
 
 
 def localization_kd(s: Tensor, t: Tensor, tau: float = 10.0) -> Tensor:
@@ -33,7 +34,5 @@ def localization_kd(s: Tensor, t: Tensor, tau: float = 10.0) -> Tensor:
     """
     same_shape('localization_kd', s, t)
     above_zero('tau', tau)
-    log_s, log_t = ((at_least_float(x) / tau).log_softmax(-1) for x in (s, t.detach()))
-    divergence = (log_t.exp() * (log_t - log_s)).mean(-1)
-    # The sum is positive up to rounding, which tau**2 would make visible.
-    return tau**2 * divergence.clamp(min=0)
+    s, t = at_least_float(s), at_least_float(t.detach())
+    return tau**2 / s.shape[-1] * kl_divergence(t, s, tau)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from aerialkd.errors import ShapeError
 from aerialkd.losses.functional.checks import above_zero, at_least_float, same_shape
+from aerialkd.losses.functional.divergence import kl_divergence
 
 STD_EPS = 1e-6  # PKD's official code adds it to the standard deviation
 
@@ -38,11 +39,8 @@ def channel_wise_divergence(s: Tensor, t: Tensor, tau: float = 1.0) -> Tensor:
     """
     same_shape('channel_wise_divergence', s, t)
     above_zero('tau', tau)
-    log_s, log_t = (
-        (at_least_float(x).flatten(2) / tau).log_softmax(-1) for x in (s, t.detach())
-    )
-    divergence = (log_t.exp() * (log_t - log_s)).sum(-1)  # (N, C)
-    return tau**2 * divergence.clamp(min=0).mean()
+    s, t = (at_least_float(x).flatten(2) for x in (s, t.detach()))
+    return tau**2 * kl_divergence(t, s, tau).mean()  # of (N, C)
 
 
 def pearson_loss(s: Tensor, t: Tensor) -> Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -11,6 +14,8 @@ from aerialkd.losses.functional.checks import (
     at_least_float,
     same_shape,
 )
+from aerialkd.losses.functional.divergence import kl_divergence
+from aerialkd.losses.functional.gradients import with_gradient
 
 DIRECTIONS = ('student_teacher', 'teacher_student')
 
@@ -50,11 +55,9 @@ def soft_class_kl(
         raise ConfigError(
             f'direction: got {direction!r}, expected one of {", ".join(DIRECTIONS)}.'
         )
-    log_s, log_t = ((at_least_float(x) / tau).log_softmax(-1) for x in (s, t.detach()))
-    first, second = (log_s, log_t) if direction == 'student_teacher' else (log_t, log_s)
-    divergence = (first.exp() * (first - second)).sum(-1)
-    # The sum is positive up to rounding, which tau**2 would make visible.
-    return tau**2 * divergence.clamp(min=0)
+    s, t = at_least_float(s), at_least_float(t.detach())
+    first, second = (s, t) if direction == 'student_teacher' else (t, s)
+    return tau**2 * kl_divergence(first, second, tau)
 
 
 def soft_focal_bce(s: Tensor, t: Tensor, gamma: float) -> Tensor:
@@ -83,7 +86,51 @@ def soft_focal_bce(s: Tensor, t: Tensor, gamma: float) -> Tensor:
     same_shape('soft_focal_bce', s, t)
     if gamma < 0 or 0 < gamma < 1:
         raise ConfigError(f'gamma: got {gamma}, expected 0 or at least 1.')
-    s, target = at_least_float(s), at_least_float(t.detach()).sigmoid()
+    s, t = at_least_float(s), at_least_float(t.detach())
+    with torch.no_grad():
+        value, slope = _focal(s, t, gamma)
+    as_written = partial(_focal_as_written, t=t, gamma=gamma)
+    return with_gradient(value, [slope if s.requires_grad else None], [s], as_written)
+
+
+def _focal(s: Tensor, t: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
+    """The loss and its derivative; nothing is subtracted that is nearly equal."""
+    apart, size = probability_difference(s, t), s.abs()
+    tail = size.neg().exp_()
+    # |s| * sigmoid(-t * sign(s)) + log(1 + exp(-|s|))
+    cross_entropy = s.sign().mul_(t).neg_().sigmoid_().mul_(size).add_(tail.log1p())
+    if gamma == 0:
+        return cross_entropy, apart
+    power = apart.abs().pow_(gamma - 1).mul_(apart.sign())
+    # The slope of sigmoid(s) is tail / (1 + tail)**2, that of the cross entropy apart.
+    slope = tail.div_((1 + tail).square_()).mul_(cross_entropy).mul_(gamma)
+    slope.addcmul_(apart, apart).mul_(power)
+    return cross_entropy.mul_(power).mul_(apart), slope
+
+
+def _focal_as_written(s: Tensor, t: Tensor, gamma: float) -> Tensor:
+    target = t.sigmoid()
     cross_entropy = F.binary_cross_entropy_with_logits(s, target, reduction='none')
-    apart = target - s.sigmoid()
-    return cross_entropy * (apart.square() if gamma == 2 else apart.abs() ** gamma)
+    return cross_entropy * (s.sigmoid() - target).abs() ** gamma
+
+
+def probability_difference(s: Tensor, t: Tensor) -> Tensor:
+    """sigmoid(s) - sigmoid(t), exact also where both are nearly equal, or both 1.
+
+    With h the higher and l the lower logit it is, but for the sign, ``sigmoid(h) *
+    sigmoid(-l) * (1 - exp(l - h))``.
+
+    Args:
+        s: logits, at least single precision.
+        t: logits, same shape.
+
+    Returns:
+        As ``s``, in [-1, 1].
+
+    Example:
+        >>> probability_difference(torch.tensor(1e-7), torch.tensor(0.0)) * 4
+        tensor(1.0000e-07)
+    """
+    high, low = torch.maximum(s, t), torch.minimum(s, t)
+    size = (low - high).expm1_().mul_(high.sigmoid_()).mul_(low.neg_().sigmoid_())
+    return size.mul_((t - s).sign_())

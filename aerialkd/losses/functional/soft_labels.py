@@ -16,6 +16,7 @@ from aerialkd.losses.functional.checks import (
     at_least_float,
     same_shape,
 )
+from aerialkd.losses.functional.divergence import kl_divergence
 
 RATIO_EPS = 1e-7  # WSLD's official code adds it to the teacher's cross entropy
 
@@ -60,11 +61,9 @@ def weighted_soft_label_each(
     same_shape('weighted_soft_label', s, t)
     above_zero('tau', tau)
     s, t = at_least_float(s), at_least_float(t.detach())
-    soft = -((t / tau).softmax(-1) * (s / tau).log_softmax(-1)).sum(-1)
+    soft = _cross_entropy(t, s, tau)
     with torch.no_grad():
-        error_s, error_t = (
-            F.cross_entropy(x, labels, reduction='none') for x in (s, t)
-        )
+        error_s, error_t = (_label_error(x, labels) for x in (s, t))
         weight = -torch.expm1(-(error_s / (error_t + RATIO_EPS)).clamp(min=0))
     return tau**2 * weight * soft
 
@@ -118,10 +117,17 @@ def decoupled_kd_each(
     """:func:`decoupled_kd` of each sample, (n,); labels are not checked."""
     same_shape('decoupled_kd', s, t)
     above_zero('tau', tau)
-    s, t = at_least_float(s) / tau, at_least_float(t.detach()) / tau
+    s, t = at_least_float(s), at_least_float(t.detach())
     others_s, others_t = without_label(s, labels), without_label(t, labels)
-    target = _divergence(_one_against_rest(s, labels), _one_against_rest(t, labels))
-    rest = _divergence(others_s.log_softmax(-1), others_t.log_softmax(-1))
+    rest = kl_divergence(others_t, others_s, tau)
+    with torch.no_grad():
+        # logsumexp(others_s / tau) - logsumexp(others_t / tau), without subtraction.
+        apart = (others_s - others_t) / tau
+        rest_apart = ((others_t / tau).softmax(-1) * apart).sum(-1) + rest
+        label_apart = (s - t).gather(1, labels[:, None])[:, 0] / tau
+    target_s, target_t = (_one_against_rest(x / tau, labels) for x in (s, t))
+    apart = torch.stack([label_apart, rest_apart], 1)
+    target = kl_divergence(target_t, target_s, difference=apart)
     return tau**2 * (alpha * target + beta * rest)
 
 
@@ -164,12 +170,9 @@ def normalized_kd_each(
     same_shape('normalized_kd', s, t)
     above_zero('tau', tau)
     s, t = at_least_float(s), at_least_float(t.detach())
-    column = labels[:, None]
-    others_s, others_t = (without_label(x, labels) / tau for x in (s, t))
-    log_s = s.log_softmax(-1).gather(1, column)[:, 0]
-    target = -t.softmax(-1).gather(1, column)[:, 0] * log_s
-    rest = -(others_t.softmax(-1) * others_s.log_softmax(-1)).sum(-1)
-    return target + gamma * tau**2 * rest
+    rest = _cross_entropy(without_label(t, labels), without_label(s, labels), tau)
+    confidence = t.softmax(-1).gather(1, labels[:, None])[:, 0]
+    return confidence * _label_error(s, labels) + gamma * tau**2 * rest
 
 
 def without_label(logits: Tensor, labels: Tensor) -> Tensor:
@@ -213,15 +216,29 @@ def check_labels(name: str, logits: Tensor, labels: Tensor) -> None:
 
 
 def _one_against_rest(logits: Tensor, labels: Tensor) -> Tensor:
-    """Log of (p_y, 1 - p_y), (n, 2); exact where either is tiny."""
+    """Logits of (p_y, 1 - p_y), (n, 2); exact where either is tiny."""
     true = logits.gather(1, labels[:, None])
-    rest = without_label(logits, labels).logsumexp(-1, keepdim=True)
-    return torch.cat([true, rest], 1).log_softmax(-1)
+    rest = logits.scatter(1, labels[:, None], -torch.inf).logsumexp(-1, keepdim=True)
+    return torch.cat([true, rest], 1)
 
 
-def _divergence(log_s: Tensor, log_t: Tensor) -> Tensor:
-    """KL(t || s) of log probabilities, (n, C) x2 -> (n,)."""
-    return (log_t.exp() * (log_t - log_s)).sum(-1).clamp(min=0)  # positive but rounding
+def _label_error(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy of the label, (n,); exact also where it is almost certain."""
+    true, rest = _one_against_rest(logits, labels).unbind(1)
+    return -F.logsigmoid(true - rest)
+
+
+def _cross_entropy(t: Tensor, s: Tensor, tau: float) -> Tensor:
+    """-sum softmax(t / tau) * log softmax(s / tau), (n, C) x2 -> (n,).
+
+    As the teacher's entropy and a divergence, because the gradient q - p would cancel.
+    """
+    with torch.no_grad():
+        hot = t / tau
+        most, best = hot.max(-1)
+        below = most[:, None] - hot
+        entropy = _label_error(hot, best) + (hot.softmax(-1) * below).sum(-1)
+    return entropy + kl_divergence(t, s, tau)
 
 
 def _mean(values: Tensor) -> Tensor:
