@@ -103,7 +103,9 @@ def torchvision_operators() -> dict[str, Operator]:
     def nms(boxes: Tensor, scores: Tensor, threshold: float, offset: int = 0) -> Tensor:
         if offset:
             return PLAIN['nms'](boxes, scores, threshold, offset)
-        return ops.nms(boxes, scores, threshold)
+        # torchvision's sort keeps the order of equal scores, mmcv's does not.
+        order = scores.sort(0, descending=True)[1]
+        return order[ops.nms(boxes[order], scores[order], threshold)]
 
     def deform_conv(
         features: Tensor,

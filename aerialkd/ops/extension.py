@@ -122,8 +122,10 @@ def _functions(operators: dict[str, Operator]) -> dict[str, Operator]:
         'box_iou_rotated': box_iou('box_iou_rotated', 5),
         'box_iou_quadri': box_iou('box_iou_quadri', 8),
         **_roi_align(operators['roi_align']),
-        **_deform_conv(operators['deform_conv2d']),
-        **_modulated_deform_conv(operators['modulated_deform_conv2d']),
+        **_deform_conv(operators['deform_conv2d'], PLAIN['deform_conv2d']),
+        **_modulated_deform_conv(
+            operators['modulated_deform_conv2d'], PLAIN['modulated_deform_conv2d']
+        ),
         **_sigmoid_focal_loss(operators['sigmoid_focal_loss']),
         # What mmengine and mmdet print about the environment.
         'get_compiler_version': lambda: 'not compiled',
@@ -171,11 +173,17 @@ def _roi_align(operator: Operator) -> dict[str, Operator]:
     return {'roi_align_forward': forward, 'roi_align_backward': backward}
 
 
-def _deform_conv(operator: Operator) -> dict[str, Operator]:
+def _deform_conv(operator: Operator, exact: Operator) -> dict[str, Operator]:
+    # torchvision has another gradient than mmcv where a sample lies 1 pixel beside the
+    # map, as all along the border do that were not moved yet.
     def call(
-        features: Tensor, offset: Tensor, weight: Tensor, settings: dict[str, int]
+        features: Tensor,
+        offset: Tensor,
+        weight: Tensor,
+        settings: dict[str, int],
+        convolve: Operator = exact,
     ) -> Tensor:
-        return operator(
+        return convolve(
             features,
             offset,
             weight,
@@ -196,7 +204,7 @@ def _deform_conv(operator: Operator) -> dict[str, Operator]:
         *buffers: Tensor,
         **settings: int,
     ) -> None:
-        output.copy_(_single(call, features, offset, weight, settings))
+        output.copy_(_single(call, features, offset, weight, settings, operator))
 
     def backward_input(
         features: Tensor,
@@ -239,7 +247,7 @@ def _deform_conv(operator: Operator) -> dict[str, Operator]:
     }
 
 
-def _modulated_deform_conv(operator: Operator) -> dict[str, Operator]:
+def _modulated_deform_conv(operator: Operator, exact: Operator) -> dict[str, Operator]:
     def call(
         features: Tensor,
         offset: Tensor,
@@ -247,8 +255,9 @@ def _modulated_deform_conv(operator: Operator) -> dict[str, Operator]:
         mask: Tensor,
         bias: Tensor,
         settings: dict[str, int],
+        convolve: Operator = exact,
     ) -> Tensor:
-        return operator(
+        return convolve(
             features,
             offset,
             weight,
@@ -272,7 +281,8 @@ def _modulated_deform_conv(operator: Operator) -> dict[str, Operator]:
         columns: Tensor,
         **settings: int,
     ) -> None:
-        output.copy_(_single(call, features, offset, weight, mask, bias, settings))
+        inputs = (features, offset, weight, mask, bias)
+        output.copy_(_single(call, *inputs, settings, operator))
 
     def backward(
         features: Tensor,
