@@ -112,13 +112,17 @@ class Case(NamedTuple):
                 loss_forward_mappings=dict(one=record),
             ),
         )
-        algorithm = MODELS.build(ConfigDict(cfg)).train()
+        algorithm = MODELS.build(ConfigDict(cfg)).train().double()
         torch.manual_seed(0)  # after the distiller's own parameters
         algorithm.student.init_weights()
         if self.detector == 'gfl':
             # mmdet divides by the sum of the positives' scores, but by at least 1 in
             # every process: scores of 0.01 would not add up to it.
             torch.nn.init.zeros_(algorithm.student.bbox_head.gfl_cls.bias)
+            for detector in (algorithm.student, algorithm.teacher):
+                # As its boxes are; sums over the processes have one type.
+                scores = detector.bbox_head.gfl_cls
+                scores.register_forward_hook(lambda *hook: hook[-1].float())
         # Untrained heads predict the same everywhere, student and teacher alike: there
         # the slope of an IoU is a matter of rounding.
         generator = torch.Generator().manual_seed(1)
@@ -126,7 +130,7 @@ class Case(NamedTuple):
             for parameter in algorithm.student.parameters():
                 noise = torch.randn(parameter.shape, generator=generator)
                 parameter += 0.003 * noise * parameter.requires_grad
-        inputs = algorithm.data_preprocessor(self.batch((0, 0)), True)['inputs']
+        inputs = preprocessed(algorithm, self.batch((0, 0)))['inputs']
         for detector in (algorithm.student, algorithm.teacher):
             freeze_batch_norms(detector, inputs)
         return algorithm
@@ -159,6 +163,12 @@ def freeze_batch_norms(detector: Any, inputs: torch.Tensor) -> None:
         norm.eval()
 
 
+def preprocessed(algorithm: DetectionDistill, data: dict[str, Any]) -> dict[str, Any]:
+    """A batch as the detectors take it, images in double precision."""
+    data = algorithm.data_preprocessor(data, True)
+    return dict(data, inputs=data['inputs'].double())
+
+
 class Step(NamedTuple):
     """What a step logged, and the gradient of every trainable parameter by name."""
 
@@ -176,7 +186,7 @@ def step(model: Any, data: dict, student: float = 1.0, distill: float = 1.0) -> 
         distill: factor of the distillation losses.
     """
     algorithm = getattr(model, 'module', model)
-    losses = model(**algorithm.data_preprocessor(data, True), mode='loss')
+    losses = model(**preprocessed(algorithm, data), mode='loss')
     factors = dict(student=student, distill=distill)
     total = torch.zeros(())
     log = {}

@@ -88,15 +88,15 @@ class Pair:
             self._pipes.append(ours)
 
 
-def connect(rank: int, meet: str) -> None:
-    """Join the other process at the file ``meet``."""
+def connect(rank: int, meet: str, timeout: float = 100) -> None:
+    """Join the other process at the file ``meet``; wait seconds for it, there and later."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
         'gloo',
         init_method=f'file://{meet}',
         rank=rank,
         world_size=WORLD,
-        timeout=timedelta(seconds=100),
+        timeout=timedelta(seconds=timeout),
     )
 
 

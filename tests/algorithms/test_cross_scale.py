@@ -19,6 +19,8 @@ from tests.builders import (
     yolov8,
 )
 
+pytestmark = pytest.mark.rounding
+
 SIZES = ((128, 192), (130, 100))  # 144 would do for the student alone
 
 

@@ -139,13 +139,13 @@ def test_what_a_tool_prints_goes_where_it_is_told(tool, tmp_path):
 
 def test_sigterm_ends_the_tool_before_us(tool, tmp_path):
     name = tool(
-        'import signal, sys, time\n'
+        'import signal, sys\n'
         'def end(*_):\n'
         '    open(sys.argv[1], "a").write("saved")\n'
         '    sys.exit(0)\n'
         'signal.signal(signal.SIGTERM, end)\n'
         'open(sys.argv[1], "a").write("ready ")\n'
-        'time.sleep(30)\n'
+        'signal.pause()\n'
     )
     said = tmp_path / 'said'
 

@@ -1,5 +1,4 @@
 import collections
-import time
 from pathlib import Path
 from typing import Any
 
@@ -189,9 +188,7 @@ def test_ignored_regions_follow_flips_and_crops(root: Path, seed: int) -> None:
 
 
 def test_real_images(real_data: Path) -> None:
-    start = time.perf_counter()
     dataset = build(real_data / 'VisDrone-mini' / 'train')
-    seconds = time.perf_counter() - start
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
     names = dataset.metainfo['classes']
     counts = collections.Counter(
@@ -213,4 +210,3 @@ def test_real_images(real_data: Path) -> None:
         'awning-tricycle': 307,
         'bus': 208,
     }
-    assert seconds < 10, 'reading 299 files takes about half a second'

@@ -1,5 +1,4 @@
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -47,11 +46,9 @@ def test_nothing_is_expanded_or_fetched(file: Path, tmp_path: Path) -> None:
     laughs = ''.join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10}">' for i in range(1, 30))
     pipe = f'<!ENTITY p SYSTEM "{tmp_path / "pipe"}">'
     file.write_text(f'<!DOCTYPE a [<!ENTITY l0 "ha">{laughs}{pipe}]>\n<a>&l29;&p;</a>')
-    start = time.perf_counter()
     with pytest.raises(AnnotationError) as error:
-        read_xml(file, 'a')
+        read_xml(file, 'a')  # neither 10**29 laughs nor the pipe would end
     assert str(error.value).startswith(f"{file}:1: DOCTYPE: got one of 'a', expected ")
-    assert time.perf_counter() - start < 1
 
 
 def test_deep_nesting_is_no_trouble(file: Path) -> None:

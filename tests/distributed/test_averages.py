@@ -11,7 +11,7 @@ import aerialkd  # noqa: F401 - the two processes import this module
 from aerialkd.engine import SyncStatisticsHook
 from aerialkd.structures import averaged_count
 
-pytestmark = pytest.mark.timeout(180)  # the first test starts the processes
+pytestmark = pytest.mark.alone
 
 
 def counts(rank):

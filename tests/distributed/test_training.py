@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,12 +16,14 @@ from tests.shared_batch import Case, step
 from tests.trained import visdrone_config
 from tests.two_processes import connect
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).parents[2]
 TORCHRUN = (
     *('-m', 'torch.distributed.run', '--standalone'),
     *('--nproc_per_node', '2'),
 )
-SECONDS = 30  # from the exception to the end of both
+FOREVER = 24 * 60 * 60  # seconds: no test ends because a process has waited long enough
 
 
 def run(*arguments, **environment):
@@ -65,10 +66,8 @@ def test_an_exception_in_one_process_ends_both(where, tmp_path, made_images):
         *('--work-dir', tmp_path / 'work', '--launcher', 'pytorch'),
         PYTHONPATH=path,
     )
-    ended = time.time()
     assert done.returncode != 0
     assert 'RuntimeError: raised on purpose' in done.stderr
-    assert ended - float((tmp_path / 'raised').read_text()) < SECONDS
     pids = [int((tmp_path / f'pid_{rank}').read_text()) for rank in (0, 1)]
     assert not any(is_alive(pid) for pid in pids)
     # What was saved before stays as it was.
@@ -77,14 +76,13 @@ def test_an_exception_in_one_process_ends_both(where, tmp_path, made_images):
     assert saved is None or saved in checkpoints
 
 
-def steps_with_an_exception(rank, meet, marks):
+def steps_with_an_exception(rank, meet):
     """Two steps in DDP, the second of which one process does not take."""
-    connect(rank, meet)
+    connect(rank, meet, timeout=FOREVER)
     case = Case('DetectionDistill', 'gfl', 'PositionAwareL2Loss')
     wrapper = torch.nn.parallel.DistributedDataParallel(case.build())
     step(wrapper, case.batch((3, 3), image=rank))
     if rank == 1:
-        (Path(marks) / 'raised').write_text(str(time.time()))
         raise RuntimeError('raised on purpose')
     step(wrapper, case.batch((3, 3), image=rank))
 
@@ -98,14 +96,12 @@ def until_ended(context):
 def test_an_exception_in_one_spawned_process_ends_both(tmp_path):
     context = torch.multiprocessing.spawn(
         steps_with_an_exception,
-        (str(tmp_path / 'meet'), str(tmp_path)),
+        (str(tmp_path / 'meet'),),
         nprocs=2,
         join=False,
     )
     with pytest.raises(ProcessException):
         until_ended(context)
-    ended = time.time()
-    assert ended - float((tmp_path / 'raised').read_text()) < SECONDS
     assert not any(process.is_alive() for process in context.processes)
 
 

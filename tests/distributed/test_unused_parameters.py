@@ -11,7 +11,7 @@ from tests.shipped import (
     unused_parameters,
 )
 
-pytestmark = pytest.mark.timeout(180)  # the first test starts the processes
+pytestmark = pytest.mark.alone
 
 
 def families():

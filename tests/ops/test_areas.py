@@ -14,6 +14,8 @@ from aerialkd.ops import quadrilateral_overlaps, rotated_overlaps
 from aerialkd.ops.areas import areas_of, bounds
 from tests.ops.cases import adversarial, corners_of, scene
 
+pytestmark = pytest.mark.rounding
+
 
 def exact(quads1, quads2, mode='iou'):
     """IoU of aligned quadrilaterals, from polygons in double precision."""

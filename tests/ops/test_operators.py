@@ -24,6 +24,8 @@ from tests.ops.cases import (
     scene,
 )
 
+pytestmark = pytest.mark.rounding
+
 OPERATORS = sorted({name.partition('/')[0] for name in cases()})
 STORED_NUMBERS = np.load(STORED)
 

@@ -94,7 +94,7 @@ class DistributionRotatedRetinaHead(RetinaHead):
     def deltas(self, dists: Tensor) -> Tensor:
         """Expectations, (..., 5), of distributions before the softmax, (..., 85)."""
         by_bin = dists.float().unflatten(-1, (-1, self.intervals + 1))
-        return by_bin.softmax(-1) @ self.box_bins
+        return by_bin.softmax(-1) @ self.box_bins.float()
 
     def loss_by_feat(
         self,

@@ -10,6 +10,8 @@ from aerialkd.detectors import rotated
 from aerialkd.detectors.rotated import MaxIoUAssigner
 from tests.detectors.rotated.test_overlaps import KINDS, priors, random_boxes
 
+pytestmark = pytest.mark.rounding
+
 SETTINGS = dict(
     rotated_retinanet=dict(
         pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0, ignore_iof_thr=-1

@@ -20,6 +20,8 @@ from tests.builders import (
     turned,
 )
 
+pytestmark = pytest.mark.rounding
+
 SIZES = [(7, 5), (4, 3), (2, 2), (1, 1)]
 
 

@@ -6,6 +6,8 @@ from torch.autograd import gradcheck
 from aerialkd.errors import ConfigError, ShapeError
 from aerialkd.losses.functional import localization_kd
 
+pytestmark = pytest.mark.rounding
+
 
 def logits(*shape):
     return 3 * torch.randn(*shape, dtype=torch.float64)

@@ -20,6 +20,8 @@ from aerialkd.losses.functional import (
 from aerialkd.losses.functional.divergence import kl_divergence
 from aerialkd.losses.functional.logits import probability_difference
 
+pytestmark = pytest.mark.rounding
+
 # How far logits are apart, and how large they are.
 NEAR = [(1e-1, 1.0), (1e-3, 1.0), (1e-5, 1.0), (1e-3, 30.0), (1e-1, 200.0)]
 APART = [(3.0, 1.0), (30.0, 30.0), (200.0, 200.0)]

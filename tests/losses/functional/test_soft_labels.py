@@ -13,6 +13,8 @@ from aerialkd.losses.functional import (
     weighted_soft_label,
 )
 
+pytestmark = pytest.mark.rounding
+
 ALL = pytest.mark.parametrize(
     'loss', [weighted_soft_label, decoupled_kd, normalized_kd], ids=lambda f: f.__name__
 )
