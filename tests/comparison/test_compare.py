@@ -10,7 +10,6 @@ from tests.comparison.miniature import NAME, write_pair
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_one_method_end_to_end(tmp_path, made_images, monkeypatch):
     write_pair(tmp_path, made_images)
     out = tmp_path / 'out'

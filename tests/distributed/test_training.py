@@ -47,7 +47,6 @@ def is_alive(pid):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize('where', ['before_train_iter', 'after_val_iter'])
 def test_an_exception_in_one_process_ends_both(where, tmp_path, made_images):
     model = distill(architecture=retinanet(10), teacher=retinanet(10, width=16))
@@ -92,7 +91,6 @@ def until_ended(context):
         pass
 
 
-@pytest.mark.timeout(180)
 def test_an_exception_in_one_spawned_process_ends_both(tmp_path):
     context = torch.multiprocessing.spawn(
         steps_with_an_exception,
@@ -127,7 +125,6 @@ DEMOS = dict(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize('layout', DEMOS)
 def test_two_processes_train_validate_and_save(layout, tmp_path):
     """Twelve images to train on in three steps, and an odd number to validate on."""

@@ -192,7 +192,6 @@ def test_layouts_of_checkpoints(tmp_path, layout):
 
 
 # Another Python imports mmdet and mmrotate: 12 s, more on a busy machine.
-@pytest.mark.timeout(240)
 def test_plain_mmdet_and_mmrotate_load_it(tmp_path):
     """In a process where aerialkd cannot be imported."""
     expected = {}
@@ -351,7 +350,6 @@ def test_a_student_at_its_own_scale_is_exported_without_a_resize(tmp_path):
     torch.testing.assert_close(found.bboxes, expected['bboxes'])
 
 
-@pytest.mark.timeout(240)
 def test_yolov8_is_exported_with_the_import(tmp_path):
     """Plain mmdet's inference reads config and weights, and aerialkd by itself."""
     cfg = config(yolov8())

@@ -84,7 +84,6 @@ def what_is_trained(work_dir):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_killed_and_terminated_training_ends_as_an_undisturbed_one(config, tmp_path):
     straight, broken = tmp_path / 'straight', tmp_path / 'broken'
     finish(train(config, straight))

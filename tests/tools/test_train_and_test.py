@@ -95,7 +95,6 @@ def config(path, model, data, epochs):
     return path
 
 
-@pytest.mark.timeout(240)
 def test_from_data_to_a_distilled_student(tmp_path):
     for folder, count in (('train', 8), ('val', 3)):
         write_images(tmp_path / folder, count)

@@ -410,7 +410,7 @@ def test_the_page_fits_phone_and_desktop(report, tmp_path):
         *(f'--{option}' for option in options.split()),
         wrapper.as_uri(),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     title = re.search('<title>(.*?)</title>', done.stdout)
     assert title, done.stderr[-2000:]
     assert title[1] == '390/390 1280/1280'
