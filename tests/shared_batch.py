@@ -71,7 +71,7 @@ class Case(NamedTuple):
         return '-'.join(self)
 
     def build(self) -> DetectionDistill:
-        """The algorithm with the same weights in every process.
+        """The algorithm with the same weights in every process, in double precision.
 
         Batch norms are in evaluation mode: what they do in training depends on the
         images of a process. Their statistics are those of all images; with the initial

@@ -89,7 +89,7 @@ class Pair:
 
 
 def connect(rank: int, meet: str, timeout: float = 100) -> None:
-    """Join the other process at the file ``meet``; wait seconds for it at most."""
+    """Join the other process at the file ``meet``; give up when one waits too long."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
         'gloo',

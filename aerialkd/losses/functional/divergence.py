@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import cache, partial
+from itertools import repeat
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,22 +51,17 @@ def kl_divergence(
         True
     """
     inputs = (first, second)
-    wants = [x.requires_grad for x in inputs]
+    value = first.new_empty(first.shape[:-1])
+    # Contiguous, so that blocks of them can be filled.
+    slopes = [first.new_empty(x.shape) if x.requires_grad else None for x in inputs]
     with torch.no_grad():
-        known = [] if difference is None else [difference]
-        results = []
-        for logits, other, *x in _blocks(first, second, *known):
+        for logits, other, x, kl, *block in _blocks(
+            first, second, difference, value[..., None], *slopes
+        ):
             # Divided last: logits that are near one another subtract without rounding.
-            apart = x[0] if x else (other - logits).div_(tau)
-            results.append(_of_rows(logits / tau, apart, *wants))
-        value, *slopes = (torch.cat(parts) for parts in zip(*results, strict=True))
-        found = (x.view_as(first).div_(tau) for x in slopes)
-    return with_gradient(
-        value.view(first.shape[:-1]),
-        [next(found) if want else None for want in wants],
-        inputs,
-        partial(_as_written, tau=tau),
-    )
+            x = (other - logits).div_(tau) if x is None else x
+            _of_rows(logits, x, tau, kl, *block)
+    return with_gradient(value, slopes, inputs, partial(_as_written, tau=tau))
 
 
 def _as_written(first: Tensor, second: Tensor, tau: float) -> Tensor:
@@ -72,39 +69,53 @@ def _as_written(first: Tensor, second: Tensor, tau: float) -> Tensor:
     return (log_p.exp() * (log_p - log_q)).sum(-1)
 
 
-def _blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Rows (n, K) of each, a part of them at a time on a CPU."""
-    rows = [x.flatten(0, -2) for x in tensors]
-    on_cpu = rows[0].device.type == 'cpu'
-    size = BLOCK // max(rows[0].shape[1], 1) if on_cpu else len(rows[0])
-    return zip(*(x.split(max(size, 1)) for x in rows), strict=True)
+def _blocks(first: Tensor, *others: Tensor | None) -> Iterator[tuple[Any, ...]]:
+    """Rows (n, K) of each, a part of them at a time on a CPU; None stays None."""
+    on_cpu = first.device.type == 'cpu'
+    size = BLOCK // max(first.shape[-1], 1) if on_cpu else first.numel()
+    parts = (
+        repeat(None) if x is None else x.flatten(0, -2).split(max(size, 1))
+        for x in (first, *others)
+    )
+    return zip(*parts, strict=False)  # None is repeated without end
 
 
 def _of_rows(
-    logits: Tensor, x: Tensor, of_first: bool, of_second: bool
-) -> list[Tensor]:
-    """KL of rows, (n, K) x2 -> (n,), and the gradients that are wanted, (n, K)."""
-    log_p = logits.log_softmax(-1)
+    logits: Tensor,
+    x: Tensor,
+    tau: float,
+    kl: Tensor,
+    slope_first: Tensor | None,
+    slope_second: Tensor | None,
+) -> None:
+    """Fill in KL of rows, (n, K) x2 -> (n, 1), and the gradients (n, K) wanted."""
+    log_p = (logits / tau).log_softmax(-1)
     p = log_p.exp()
     x = x - _sum(p * x)
     x -= _sum(p * x)  # the first mean was rounded to the size of a common offset
-    slopes = [-p * x] if of_first else []
+    if slope_first is not None:
+        torch.mul(p, x, out=slope_first).div_(-tau)
     shift: Tensor | float = 0.0
     # Asked on a CPU alone: on a GPU, asking is waiting.
     if x.device.type != 'cpu' or bool((x > HIGH).any()):
         # KL is at least max(log(p) + x). What of it exp would not bear is taken out.
         shift = ((log_p + x).amax(-1, keepdim=True) - 1).clamp_(min=0)
         x -= shift
-    growth, excess = _growth(p, log_p, x)
-    kl = shift + (_sum(excess) - shift).log1p()
-    if of_second:
+    rise, beyond, excess = _growth(p, log_p, x)
+    torch.add((_sum(excess) - shift).log1p_(), shift, out=kl)
+    if slope_second is not None:
+        growth = rise.mul_(p).add_(beyond)
         total = _sum(growth)
-        slopes.append(growth.addcmul_(p, total, value=-1).div_(1 + total))
-    return [kl.squeeze(-1), *slopes]
+        torch.addcmul(growth, p, total, value=-1, out=slope_second)
+        slope_second.div_(tau * (1 + total))
 
 
-def _growth(p: Tensor, log_p: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Of x: p * (exp(x) - 1) and p * (exp(x) - 1 - x); log_p and x are overwritten."""
+def _growth(p: Tensor, log_p: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Parts of p * (exp(x) - 1), and p * (exp(x) - 1 - x); overwrites log_p and x.
+
+    Returns:
+        a and b with p * a + b the first, and the second.
+    """
     near = x.clamp(-NEAR, NEAR)
     far = x.sub_(near)
     factors = _series(torch.finfo(x.dtype).eps)
@@ -117,7 +128,7 @@ def _growth(p: Tensor, log_p: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     # low: their product is formed in the exponent, which neither of them leaves.
     beyond = log_p.add_(far).exp_().sub_(p)
     beyond.addcmul_(beyond, rise)
-    return rise.mul_(p).add_(beyond), curve.mul_(p).add_(beyond).sub_(far.mul_(p))
+    return rise, beyond, curve.sub_(far).mul_(p).add_(beyond)
 
 
 @cache
