@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import argparse
 
-from mmdet.engine.hooks.utils import trigger_visualization_hook
-from mmdet.evaluation import DumpDetResults
-
 from aerialkd.cli import add_runner_arguments, load_config, one_line_errors
 from aerialkd.engine.evaluate import build_test_runner
 from aerialkd.errors import ConfigError
@@ -33,6 +30,10 @@ def parse_args() -> argparse.Namespace:
 
 @one_line_errors
 def main() -> None:
+    # Behind aerialkd, which decides who computes the operators that mmdet imports.
+    from mmdet.engine.hooks.utils import trigger_visualization_hook
+    from mmdet.evaluation import DumpDetResults
+
     args = parse_args()
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise ConfigError(f'--out {args.out}: must end in .pkl or .pickle.')

@@ -63,7 +63,9 @@ def install(compile_them: str, do_without: str) -> str:
         _in_use.update(dict.fromkeys(PLAIN, COMPILED))
         return ''
     late = [name for name in ('mmdet.models', 'mmrotate.models') if name in sys.modules]
-    if late and not wanted:
+    # Not after an attempt that failed later on: its substitute was there in time.
+    again = isinstance(sys.modules.get(EXTENSION), SubstituteExtension)
+    if late and not again and not wanted:
         raise EnvironmentProblem(
             f'{late[0]} was imported before aerialkd, hence without operators of mmcv, '
             f'which is not compiled. Fix: import aerialkd first, or {compile_them}'

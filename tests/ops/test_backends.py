@@ -51,6 +51,8 @@ def test_torchvisions_where_they_are(install, monkeypatch):
 def test_too_late(install, monkeypatch):
     # mmdet has put functions that raise in the place of what it could not import.
     monkeypatch.setitem(sys.modules, 'mmdet.models', mmcv)
+    assert install()  # the first of two attempts had put the substitute there
+    monkeypatch.delitem(sys.modules, backends.EXTENSION)
     with pytest.raises(EnvironmentProblem, match='Fix: import aerialkd first, or comp'):
         install()
 
