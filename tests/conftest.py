@@ -13,15 +13,19 @@ import numpy as np
 import pytest
 import torch
 from mmengine import DefaultScope
-from mmengine.logging import MMLogger
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 
 import aerialkd  # noqa: F401 - adapts mmrazor before a test module imports it
 from aerialkd.datasets.made import make_data
 from tests.tool_mains import main_of
 
 REAL_DATA = 'AERIALKD_REAL_DATA'
-DEFAULT_SCOPES = DefaultScope._instance_dict.copy()
+# What MMEngine keeps for the whole process, as it is before the first test.
+GLOBALS = {
+    kind: kind._instance_dict.copy() for kind in (DefaultScope, MessageHub, Visualizer)
+}
 _number = itertools.count()
 
 # Tests are many small tensors: more threads cost more than they give, and on a busy
@@ -43,15 +47,16 @@ def seed() -> int:
 
 
 @pytest.fixture(autouse=True)
-def default_scope() -> Iterator[None]:
-    """No test inherits the default scope that another module's runner has set.
+def process_globals() -> Iterator[None]:
+    """No test inherits scope, class names or messages of another test's runner.
 
     Fixtures of a module run before this one: what was there at the start is restored,
     not what was there before the test.
     """
     yield
-    DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(DEFAULT_SCOPES)
+    for kind, instances in GLOBALS.items():
+        kind._instance_dict.clear()
+        kind._instance_dict.update(instances)
 
 
 @pytest.fixture(scope='session')
