@@ -16,6 +16,9 @@ INTERPRETER := $(if $(wildcard $(PYTHON)/bin/python),$(PYTHON)/bin/python,$(PYTH
 # Sets up the environment, then runs its interpreter with the arguments that follow.
 RUN := $(INTERPRETER) tools/setup_env.py
 ARGS ?=
+PARALLEL := -n auto --maxprocesses 8
+# File by file: what the tests of one share is made once.
+BY_FILE := $(PARALLEL) --dist loadfile
 OPS ?=
 export OPS
 
@@ -26,7 +29,7 @@ setup:
 
 ifeq ($(strip $(ARGS)),)
 test:
-	@$(RUN) -m pytest -m 'not slow and not alone' -n auto --maxprocesses 8 --dist loadfile
+	@$(RUN) -m pytest -m 'not slow and not alone' $(BY_FILE)
 	@$(RUN) -m pytest -m 'not slow and alone'
 else
 test:
@@ -34,14 +37,14 @@ test:
 endif
 
 test-slow:
-	@$(RUN) -m pytest -m slow $(ARGS)
+	@$(RUN) -m pytest -m slow $(PARALLEL) $(ARGS)
 
 # The same results with the instructions of older processors, and more threads.
 test-rounding:
 	@ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 \
-	    $(RUN) -m pytest -m 'rounding and not slow' $(ARGS)
-	@ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 AERIALKD_TEST_THREADS=4 \
-	    $(RUN) -m pytest -m 'rounding and not slow' $(ARGS)
+	    $(RUN) -m pytest -m 'rounding and not slow' $(BY_FILE) $(ARGS)
+	@ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 AERIALKD_TEST_THREADS=2 \
+	    $(RUN) -m pytest -m 'rounding and not slow' $(BY_FILE) $(ARGS)
 
 lint:
 	@$(RUN) -m ruff check .

@@ -189,6 +189,7 @@ class TestMakefile:
         lines = ' '.join(make('test-rounding').split())
         assert 'ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41' in lines
         assert 'ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2' in lines
+        assert 'AERIALKD_TEST_THREADS=2' in lines
 
 
 class TestSetupEnv:

@@ -18,12 +18,14 @@ import pytest
 
 from tests.shared_batch import DETECTORS, LOSSES, Case, shared_steps, step
 
-pytestmark = [pytest.mark.alone, pytest.mark.rounding]
+pytestmark = pytest.mark.alone
 # Boxes of the first and of the second process's image.
 NUMBERS = ((6, 2), (0, 3), (0, 0))
 BY_PROCESS = {'PKDLoss', 'CrossKDLoss', 'retinanet', 'rotated'}
 # Their heads' outputs are in single precision, whatever the network is in.
 SINGLE = {'gfl', 'rotated_dist', 'yolov8'}
+# Divergences, and the slope of an IoU at untrained boxes, where rounding showed most.
+ROUNDING = {'SoftClassLoss', 'BCKDLoss', 'LDLoss'}
 NORMALISER = 'aerialkd.structures.normaliser'
 
 
@@ -46,8 +48,12 @@ def served(case):
     return case.loss != 'LDLoss'  # they have no distributions
 
 
+def is_sensitive(case):
+    return case.algorithm == 'DetectionDistill' and case.loss in ROUNDING
+
+
 CASES = [
-    case
+    pytest.param(case, marks=[pytest.mark.rounding] * is_sensitive(case), id=str(case))
     for algorithm in ('DetectionDistill', 'CrossScaleDistill')
     for detector in DETECTORS
     for loss in LOSSES
@@ -91,7 +97,7 @@ def task_gradients(algorithm, detector, boxes):
     return gradients(case, boxes, detector, distill=0.0)
 
 
-@pytest.mark.parametrize('case', CASES, ids=str)
+@pytest.mark.parametrize('case', CASES)
 def test_gradients_are_those_of_one_process(case, pair):
     results = pair.run(shared_steps, case, NUMBERS)
     rounding = 1e-6 if case.detector in SINGLE else 1e-10
