@@ -30,7 +30,7 @@ setup:
 ifeq ($(strip $(ARGS)),)
 test:
 	@$(RUN) -m pytest -m 'not slow and not alone' $(BY_FILE)
-	@$(RUN) -m pytest -m 'not slow and alone'
+	@$(RUN) -m pytest -m 'not slow and alone' $(BY_FILE)
 else
 test:
 	@$(RUN) -m pytest -m 'not slow' $(ARGS)
