@@ -39,12 +39,13 @@ endif
 test-slow:
 	@$(RUN) -m pytest -m slow $(PARALLEL) $(ARGS)
 
-# The same results with the instructions of older processors, and more threads.
+# The same results with the instructions of older processors, and more threads; those in
+# one process, as in two they wait for each other three times as long as they work.
 test-rounding:
 	@ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 \
 	    $(RUN) -m pytest -m 'rounding and not slow' $(BY_FILE) $(ARGS)
 	@ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 AERIALKD_TEST_THREADS=2 \
-	    $(RUN) -m pytest -m 'rounding and not slow' $(BY_FILE) $(ARGS)
+	    $(RUN) -m pytest -m 'rounding and not slow' $(ARGS)
 
 lint:
 	@$(RUN) -m ruff check .
