@@ -16,9 +16,9 @@ INTERPRETER := $(if $(wildcard $(PYTHON)/bin/python),$(PYTHON)/bin/python,$(PYTH
 # Sets up the environment, then runs its interpreter with the arguments that follow.
 RUN := $(INTERPRETER) tools/setup_env.py
 ARGS ?=
-PARALLEL := -n auto --maxprocesses 8
-# File by file: what the tests of one share is made once.
-BY_FILE := $(PARALLEL) --dist loadfile
+# Each starts at a place of its own, so that neighbours find what their file has made, and
+# who is done first takes over from the others.
+PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 OPS ?=
 export OPS
 
@@ -29,8 +29,8 @@ setup:
 
 ifeq ($(strip $(ARGS)),)
 test:
-	@$(RUN) -m pytest -m 'not slow and not alone' $(BY_FILE)
-	@$(RUN) -m pytest -m 'not slow and alone' $(BY_FILE)
+	@$(RUN) -m pytest -m 'not slow and not alone' $(PARALLEL)
+	@$(RUN) -m pytest -m 'not slow and alone' $(PARALLEL)
 else
 test:
 	@$(RUN) -m pytest -m 'not slow' $(ARGS)
@@ -43,7 +43,7 @@ test-slow:
 # one process, as in two they wait for each other three times as long as they work.
 test-rounding:
 	@ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 \
-	    $(RUN) -m pytest -m 'rounding and not slow' $(BY_FILE) $(ARGS)
+	    $(RUN) -m pytest -m 'rounding and not slow' $(PARALLEL) $(ARGS)
 	@ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 AERIALKD_TEST_THREADS=2 \
 	    $(RUN) -m pytest -m 'rounding and not slow' $(ARGS)
 

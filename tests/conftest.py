@@ -19,6 +19,7 @@ from mmengine.visualization import Visualizer
 
 import aerialkd  # noqa: F401 - adapts mmrazor before a test module imports it
 from aerialkd.datasets.made import make_data
+from tests import formatting  # noqa: F401 - MMEngine lays out configs once
 from tests.tool_mains import main_of
 
 REAL_DATA = 'AERIALKD_REAL_DATA'

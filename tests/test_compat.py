@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 
 import mmcv
@@ -14,6 +15,83 @@ from aerialkd import compat
 from aerialkd.errors import EnvironmentProblem
 from tests import builders
 from tests.processes import run_python
+
+REGISTERED = {
+    'MODELS': [
+        'mmdet.RetinaNet',
+        'mmdet.GFL',
+        'mmrotate.RotatedRetinaHead',
+        'mmrotate.H2RBoxV2Detector',
+        'mmrazor.SingleTeacherDistill',
+        'mmrazor.PKDLoss',
+        'aerialkd.PKDLoss',
+    ],
+    'TASK_UTILS': ['mmrotate.RBboxOverlaps2D', 'mmrazor.ModuleOutputsRecorder'],
+    'DATASETS': ['mmdet.CocoDataset', 'mmrotate.DOTADataset'],
+    'TRANSFORMS': ['mmdet.PackDetInputs', 'mmrotate.ConvertBoxType'],
+    'METRICS': ['mmdet.CocoMetric', 'mmrotate.DOTAMetric'],
+    'HOOKS': ['mmdet.DetVisualizationHook', 'mmrazor.StopDistillHook'],
+    'VISUALIZERS': ['mmdet.DetLocalVisualizer'],
+}
+CONFIG = """
+custom_imports = dict(imports=['aerialkd'])
+features = dict(fpn=dict(type='ModuleOutputs', source='neck'))
+model = dict(
+    type='mmrazor.ConfigurableDistiller',
+    distill_losses=dict(loss_pkd=dict(type='mmrazor.PKDLoss')),
+    loss_forward_mappings=dict(
+        loss_pkd=dict(
+            preds_S=dict(from_student=True, recorder='fpn'),
+            preds_T=dict(from_student=False, recorder='fpn'),
+        )
+    ),
+    student_recorders=features,
+    teacher_recorders=features,
+)
+"""
+FRESH = f"""
+import contextlib, io, json, sys
+from mmengine import DefaultScope, registry
+from mmengine.config import Config
+
+said = io.StringIO()
+with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    cfg = Config.fromfile(sys.argv[1])
+missing = []
+for kind, names in {REGISTERED!r}.items():
+    for name in names:
+        # _module_dict of the child: get() alone would import what is missing.
+        scope, _, short = name.partition('.')
+        if short not in getattr(registry, kind).children[scope].module_dict:
+            missing.append(name)
+scope = DefaultScope.get_current_instance()
+
+import torch
+from mmcv.ops import nms
+from aerialkd import compat
+print(json.dumps({{
+    'printed': said.getvalue(),
+    'scope': str(scope),
+    'missing': str(missing),
+    'built': type(registry.MODELS.build(cfg.model)).__name__,
+    'kept': str(nms(torch.tensor([[0., 0, 4, 4]]), torch.ones(1), .5)[1].tolist()),
+    'adaptations': str(compat.adaptations),
+}}))
+"""
+
+
+@pytest.fixture(scope='module')
+def fresh(tmp_path_factory) -> dict[str, str]:
+    """What is found in a process in which a config has imported the package.
+
+    No operators of mmcv are there to be loaded.
+    """
+    config = tmp_path_factory.mktemp('fresh') / 'config.py'
+    config.write_text(CONFIG)
+    result = run_python(FRESH, str(config), hide=('mmcv._ext',))
+    assert (result.returncode, result.stderr) == (0, ''), result.stderr
+    (line,) = result.stdout.splitlines()
+    return json.loads(line)
 
 
 class TestNothingIsLeftBehind:
@@ -41,13 +119,8 @@ class TestNothingIsLeftBehind:
         with pytest.raises(ModuleNotFoundError):
             import torchvision  # noqa: F401
 
-    def test_default_scope_is_not_touched(self):
-        code = """
-import aerialkd
-from mmengine import DefaultScope
-print(DefaultScope.get_current_instance())
-"""
-        assert run_python(code).stdout == 'None\n'
+    def test_default_scope_is_not_touched(self, fresh):
+        assert fresh['scope'] == 'None'
 
     def test_after_an_exception(self):
         """An import that fails in the middle restores every name."""
@@ -113,62 +186,14 @@ class TestAdapt:
         assert compat.adaptations == before
         assert any('mmrazor' in sentence for sentence in before)
 
-    def test_import_prints_nothing(self):
-        result = run_python('import aerialkd')
-        assert (result.returncode, result.stdout, result.stderr) == (0, '', '')
+    def test_import_prints_nothing(self, fresh):
+        assert fresh['printed'] == ''
 
-    def test_everything_is_registered(self):
-        """A fresh process in which only aerialkd is imported, as a config does."""
-        names = {
-            'MODELS': [
-                'mmdet.RetinaNet',
-                'mmdet.GFL',
-                'mmrotate.RotatedRetinaHead',
-                'mmrotate.H2RBoxV2Detector',
-                'mmrazor.SingleTeacherDistill',
-                'mmrazor.PKDLoss',
-                'aerialkd.PKDLoss',
-            ],
-            'TASK_UTILS': ['mmrotate.RBboxOverlaps2D', 'mmrazor.ModuleOutputsRecorder'],
-            'DATASETS': ['mmdet.CocoDataset', 'mmrotate.DOTADataset'],
-            'TRANSFORMS': ['mmdet.PackDetInputs', 'mmrotate.ConvertBoxType'],
-            'METRICS': ['mmdet.CocoMetric', 'mmrotate.DOTAMetric'],
-            'HOOKS': ['mmdet.DetVisualizationHook', 'mmrazor.StopDistillHook'],
-            'VISUALIZERS': ['mmdet.DetLocalVisualizer'],
-        }
-        code = f"""
-import aerialkd
-from mmengine import registry
-for kind, names in {names!r}.items():
-    for name in names:
-        # _module_dict of the child: get() alone would import what is missing.
-        scope, _, short = name.partition('.')
-        child = getattr(registry, kind).children[scope]
-        print(name, short in child.module_dict)
-"""
-        lines = run_python(code).stdout.splitlines()
-        assert len(lines) == sum(map(len, names.values()))
-        assert [line for line in lines if not line.endswith('True')] == []
+    def test_everything_is_registered(self, fresh):
+        assert fresh['missing'] == '[]'
 
-    def test_config_needs_nothing_but_aerialkd(self, tmp_path):
-        config = tmp_path / 'config.py'
-        config.write_text(
-            "custom_imports = dict(imports=['aerialkd'])\n"
-            "model = dict(type='mmrazor.ConfigurableDistiller', distill_losses=dict("
-            "pkd=dict(type='mmrazor.PKDLoss')), loss_forward_mappings=dict("
-            "pkd=dict(preds_S=dict(from_student=True, recorder='fpn'),"
-            "preds_T=dict(from_student=False, recorder='fpn'))),"
-            "student_recorders=dict(fpn=dict(type='ModuleOutputs', source='neck')),"
-            "teacher_recorders=dict(fpn=dict(type='ModuleOutputs', source='neck')))\n"
-        )
-        code = """
-import sys
-from mmengine.config import Config
-from mmengine.registry import MODELS
-print(type(MODELS.build(Config.fromfile(sys.argv[1]).model)).__name__)
-"""
-        result = run_python(code, str(config))
-        assert result.stdout == 'ConfigurableDistiller\n', result.stderr
+    def test_config_needs_nothing_but_aerialkd(self, fresh):
+        assert fresh['built'] == 'ConfigurableDistiller'
 
     @pytest.mark.skipif(
         compat.is_installed('torchvision'), reason='torchvision is installed'
@@ -203,16 +228,9 @@ class TestProblems:
         assert last.startswith('aerialkd.errors.EnvironmentProblem: ')
         assert f'{dependency}, which is not installed. Fix: {fix}' in last
 
-    def test_mmcv_without_operators(self):
-        code = """
-import aerialkd, torch
-from mmcv.ops import nms
-print(nms(torch.tensor([[0., 0, 4, 4]]), torch.ones(1), .5)[1].tolist())
-print(*aerialkd.compat.adaptations, sep='\\n')
-"""
-        result = run_python(code, hide=('mmcv._ext',))
-        assert result.stdout.startswith('[0]\n'), result.stderr
-        assert "mmcv's operators are not compiled: plain torch" in result.stdout
+    def test_mmcv_without_operators(self, fresh):
+        assert fresh['kept'] == '[0]'
+        assert "mmcv's operators are not compiled: plain torch" in fresh['adaptations']
 
     def test_operators_of_another_torch(self):
         code = """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 import traceback
 from collections.abc import Callable
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from tests.processes import FORKED
 
 WORLD = 2
 
@@ -74,12 +75,11 @@ class Pair:
         self._processes, self._pipes = [], []
 
     def _start(self) -> None:
-        context = multiprocessing.get_context('spawn')
         self._starts += 1
         meet = self._folder / f'meet_{self._starts}'
         for rank in range(WORLD):
-            ours, theirs = context.Pipe()
-            process = context.Process(
+            ours, theirs = FORKED.Pipe()
+            process = FORKED.Process(
                 target=_serve, args=(rank, str(meet), theirs), daemon=True
             )
             process.start()

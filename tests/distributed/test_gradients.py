@@ -61,9 +61,8 @@ CASES = [
 ]
 
 
-def gradients(case, boxes, of, **factors):
+def gradients(case, model, boxes, of, **factors):
     """Of a part of the loss: of the joined batch, or the average of single images."""
-    model = case.build()
     images = (0, 1) if of in BY_PROCESS else (None,)
 
     def run(image):
@@ -91,21 +90,23 @@ def counting_together(run, image):
 
 
 @functools.cache
-def task_gradients(algorithm, detector, boxes):
-    """Of the student's own loss, whatever teaches it."""
+def task_gradients(algorithm, detector):
+    """Of the student's own loss, whatever teaches it, for each pair of numbers."""
     case = Case(algorithm, detector, 'DecoupledLoss')  # adds no parameters
-    return gradients(case, boxes, detector, distill=0.0)
+    model = case.build()
+    return {b: gradients(case, model, b, detector, distill=0.0) for b in NUMBERS}
 
 
 @pytest.mark.parametrize('case', CASES)
 def test_gradients_are_those_of_one_process(case, pair):
     results = pair.run(shared_steps, case, NUMBERS)
+    model = case.build()
     rounding = 1e-6 if case.detector in SINGLE else 1e-10
     for boxes, first, second in zip(NUMBERS, *results, strict=True):
         for log in (first.log, second.log):
             assert all(math.isfinite(value) for value in log.values()), (boxes, log)
-        task = task_gradients(*case[:2], boxes)
-        taught = gradients(case, boxes, case.loss, student=0.0)
+        task = task_gradients(*case[:2])[boxes]
+        taught = gradients(case, model, boxes, case.loss, student=0.0)
         expected = {name: taught[name] + task.get(name, 0) for name in taught}
         largest = max(np.linalg.norm(gradient) for gradient in expected.values())
         for name, got in first.gradients.items():

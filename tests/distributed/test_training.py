@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +13,13 @@ from torch.multiprocessing.spawn import ProcessException
 
 from aerialkd.datasets.made import make_data
 from tests.builders import distill, retinanet
+from tests.processes import ROOT, Tool, run_tool
 from tests.shared_batch import Case, step
 from tests.trained import visdrone_config
 from tests.two_processes import connect
 
 pytestmark = pytest.mark.alone
 
-ROOT = Path(__file__).parents[2]
 TORCHRUN = (
     *('-m', 'torch.distributed.run', '--standalone'),
     *('--nproc_per_node', '2'),
@@ -92,11 +93,12 @@ def until_ended(context):
 
 
 def test_an_exception_in_one_spawned_process_ends_both(tmp_path):
-    context = torch.multiprocessing.spawn(
+    context = torch.multiprocessing.start_processes(
         steps_with_an_exception,
         (str(tmp_path / 'meet'),),
         nprocs=2,
         join=False,
+        start_method='forkserver',
     )
     with pytest.raises(ProcessException):
         until_ended(context)
@@ -140,31 +142,39 @@ def test_two_processes_train_validate_and_save(layout, tmp_path):
         options += [f'{loader}.dataset.data_root={images}/']
     options += [f'{name}_evaluator.classwise=True' for name in ('val', 'test')]
     tail = ('--cfg-options', *options)
-    done = run(
-        *(*TORCHRUN, 'tools/train.py', DEMOS[layout], '--launcher', 'pytorch'),
-        *('--work-dir', tmp_path / 'work', *tail),
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    # What torchrun sets, and on one machine no more.
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        meet = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free.getsockname()[1]))
+    both = [
+        Tool(
+            *('train', DEMOS[layout], '--launcher', 'pytorch'),
+            *('--work-dir', tmp_path / 'work', *tail),
+            environment=dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE='2', **meet),
+        )
+        for rank in '01'
+    ]
+    said = ''
+    for done in [training.finish() for training in both]:
+        assert done.returncode == 0, done.stderr[-3000:]
+        said += done.stdout + done.stderr
     # One process logs and saves.
     assert len(list((tmp_path / 'work').glob('*/*.log'))) == 1
     checkpoints = [file.name for file in (tmp_path / 'work').glob('epoch_*.pth')]
     assert checkpoints == ['epoch_1.pth']
-    assert (
-        done.stderr.count('Saving checkpoint') + done.stdout.count('Saving checkpoint')
-        == 1
-    )
+    assert said.count('Saving checkpoint') == 1
     prefix = 'visdrone/' if layout == 'visdrone' else 'rotated/'
-    both = metrics_of(tmp_path / 'work', prefix)
+    together = metrics_of(tmp_path / 'work', prefix)
     # The saved model, evaluated by one process, is what both validated.
-    done = run(
-        *('tools/test.py', DEMOS[layout], tmp_path / 'work' / 'epoch_1.pth'),
+    done = run_tool(
+        *('test', DEMOS[layout], tmp_path / 'work' / 'epoch_1.pth'),
         *('--work-dir', tmp_path / 'test', *tail),
     )
     assert done.returncode == 0, done.stderr[-3000:]
     (file,) = (tmp_path / 'test').glob('*/*.json')
     alone = json.loads(file.read_text())
     alone = {k: v for k, v in alone.items() if k.startswith(prefix)}
-    assert both == pytest.approx(alone, abs=1e-6)
+    assert together == pytest.approx(alone, abs=1e-6)
     if layout == 'visdrone':
         assert max(alone.values()) > 0
     else:  # nothing found yet: the tables count objects and detections

@@ -1,7 +1,6 @@
 """Hostile and broken files on every path on which a checkpoint is named."""
 
 import itertools
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -20,10 +19,10 @@ from aerialkd.errors import CheckpointError, TeacherError
 from aerialkd.loading import mmengine_reader
 from tests.builders import distill, retinanet
 from tests.loading.hostile import FILES, touch, write
+from tests.processes import run_tool
 from tests.tool_mains import main_of
 from tests.trained import visdrone_config
 
-ROOT = Path(__file__).parents[2]
 _number = itertools.count()
 OTHERS = (
     *('convert_yolov8', 'show_features', 'show_gains', 'show_masks', 'table'),
@@ -247,10 +246,7 @@ def test_exit_code_of_the_process(tool, configs, tmp_path):
         'export_student': (configs['detector'], file, '--out', tmp_path / 'out.pth'),
         'convert_yolov8': (file, tmp_path / 'out.pth'),
     }[tool]
-    command = [sys.executable, ROOT / 'tools' / f'{tool}.py', *arguments]
-    done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, cwd=ROOT
-    )
+    done = run_tool(tool, *arguments)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith('error: ')
     assert 'GLOBAL posix.system' in done.stderr

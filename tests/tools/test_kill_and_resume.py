@@ -4,41 +4,31 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from aerialkd.engine import find_resumable, read_checkpoint
 from tests.builders import distill, retinanet
 from tests.engine.test_resume import assert_equal
+from tests.processes import Tool
 from tests.trained import visdrone_config
-
-ROOT = Path(__file__).parents[2]
 
 
 def train(config, work_dir, *options):
-    command = ['tools/train.py', config, '--work-dir', work_dir, *options]
-    return subprocess.Popen(
-        [sys.executable, *map(str, command)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    return Tool('train', config, '--work-dir', work_dir, *options)
 
 
-def finish(process, status=0):
-    said = process.communicate()[0]
-    assert process.returncode == status, said[-3000:]
+def finish(training, status=0):
+    done = training.finish()
+    said = done.stdout + done.stderr
+    assert done.returncode == status, said[-3000:]
     return said
 
 
-def wait_for(process, file):
+def wait_for(training, file):
     while not file.is_file():
-        assert process.poll() is None, process.communicate()[0][-3000:]
+        assert training.is_running(), training.finish().stderr[-3000:]
         time.sleep(0.01)
 
 

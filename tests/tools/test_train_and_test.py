@@ -1,9 +1,5 @@
 """The tools as a user runs them: train, resume, distil, evaluate."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -12,13 +8,7 @@ from mmengine.registry import MODELS
 from PIL import Image
 
 from tests.builders import distill, retinanet
-
-ROOT = Path(__file__).parents[2]
-
-
-def tool(name, *args):
-    command = [sys.executable, str(ROOT / 'tools' / name), *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+from tests.processes import ROOT, run_tool
 
 
 def write_images(root, count):
@@ -100,11 +90,11 @@ def test_from_data_to_a_distilled_student(tmp_path):
         write_images(tmp_path / folder, count)
     teacher = config(tmp_path / 'teacher.py', retinanet(10, width=16), tmp_path, 1)
     work_dir = tmp_path / 'teacher'
-    done = tool('train.py', teacher, '--work-dir', work_dir)
+    done = run_tool('train', teacher, '--work-dir', work_dir)
     assert done.returncode == 0, done.stderr[-3000:]
     # Resumed, it goes on with the second epoch.
     more = ('--resume', '--cfg-options', 'train_cfg.max_epochs=2')
-    done = tool('train.py', teacher, '--work-dir', work_dir, *more)
+    done = run_tool('train', teacher, '--work-dir', work_dir, *more)
     assert done.returncode == 0, done.stderr[-3000:]
     assert 'resumed epoch: 1' in done.stdout + done.stderr
     checkpoint = work_dir / 'epoch_2.pth'
@@ -115,7 +105,7 @@ def test_from_data_to_a_distilled_student(tmp_path):
         teacher_ckpt=str(checkpoint),
     )
     distilled = config(tmp_path / 'pkd.py', model, tmp_path, 1)
-    done = tool('train.py', distilled, '--work-dir', tmp_path / 'pkd')
+    done = run_tool('train', distilled, '--work-dir', tmp_path / 'pkd')
     assert done.returncode == 0, done.stderr[-3000:]
     assert 'distill.loss_pkd' in done.stdout + done.stderr
     student = tmp_path / 'pkd' / 'epoch_1.pth'
@@ -124,8 +114,8 @@ def test_from_data_to_a_distilled_student(tmp_path):
     assert not any('teacher' in str(key) for key in content['optimizer'])
     # No teacher on disk: the student is evaluated alone, with detections drawn.
     checkpoint.unlink()
-    done = tool(
-        'test.py',
+    done = run_tool(
+        'test',
         distilled,
         student,
         '--work-dir',
@@ -137,8 +127,8 @@ def test_from_data_to_a_distilled_student(tmp_path):
     assert 'visdrone/AP50@100' in done.stdout + done.stderr
     assert 'visdrone/AR@500' in done.stdout + done.stderr
     assert len(list((tmp_path / 'test').rglob('drawn/*.png'))) == 3
-    done = tool(
-        *('test.py', distilled, student, '--work-dir', tmp_path / 'tta', '--tta'),
+    done = run_tool(
+        *('test', distilled, student, '--work-dir', tmp_path / 'tta', '--tta'),
         *('--out', tmp_path / 'predictions.pkl'),
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -153,8 +143,8 @@ def test_from_data_to_a_distilled_student(tmp_path):
         f'model.teacher={distilled.with_name("student.py")}',
     )
     config(tmp_path / 'student.py', retinanet(10), tmp_path, 1)
-    done = tool(
-        'train.py', distilled, '--work-dir', tmp_path / 'x', '--cfg-options', *options
+    done = run_tool(
+        'train', distilled, '--work-dir', tmp_path / 'x', '--cfg-options', *options
     )
     assert done.returncode == 2
     last = done.stderr.strip().splitlines()[-1]
@@ -191,8 +181,8 @@ def test_mistakes_end_in_one_line(name, args, message, run, monkeypatch):
 
 
 def test_profile_prints_the_ratio():
-    done = tool(
-        *('profile_step.py', 'configs/demo/pkd_retinanet.py', '--size', 96, 96),
+    done = run_tool(
+        *('profile_step', 'configs/demo/pkd_retinanet.py', '--size', 96, 96),
         *('--batch-size', 1, '--boxes', 4, '--repeats', 2),
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -5,7 +5,6 @@ import re
 import runpy
 import shutil
 import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from aerialkd.errors import ConfigError
 from aerialkd.visualization.report import page, write_report
 from aerialkd.visualization.report.svg import Series, bar_chart, line_chart
 from tests.builders import distill, retinanet, rotated_retinanet
+from tests.processes import ROOT, run_tool
 from tests.trained import (
     META_KEYS,
     config,
@@ -28,7 +28,6 @@ from tests.trained import (
     write_turned_objects,
 )
 
-ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
 SECTIONS = (
     'measures', 'training', 'objects', 'curves', 'pictures', 'features', 'origin'
@@ -359,14 +358,7 @@ def test_names_cannot_break_the_page():
 
 
 def test_the_tool_ends_in_one_line(tmp_path):
-    command = [
-        sys.executable,
-        'tools/report.py',
-        tmp_path,
-        '--out',
-        tmp_path / 'r.html',
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    done = run_tool('report', tmp_path, '--out', tmp_path / 'r.html')
     assert done.returncode == 2
     assert 'Traceback' not in done.stderr
     assert f'error: {tmp_path}: holds no run' in done.stderr.strip().splitlines()[-1]

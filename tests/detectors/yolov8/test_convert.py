@@ -1,7 +1,3 @@
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from mmengine.config import Config
@@ -20,8 +16,8 @@ from tests.detectors.reference_yolov8 import (
     different_images,
     trained,
 )
+from tests.processes import ROOT, run_tool
 
-ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / 'configs/detectors/yolov8/yolov8-n_640_visdrone.py'
 
 
@@ -141,12 +137,7 @@ def test_other_weights_are_refused(plain, alter, message):
 def test_file_with_config_and_classes(tmp_path, plain):
     torch.save(plain, tmp_path / 'plain.pt')
     arguments = tmp_path / 'plain.pt', tmp_path / 'teacher.pth', '--config', CONFIG
-    done = subprocess.run(
-        [sys.executable, ROOT / 'tools/convert_yolov8.py', *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_tool('convert_yolov8', *arguments)
     assert done.returncode == 0, done.stderr
     assert 'classes pedestrian, people, bicycle' in done.stdout
     weights = load_weights(tmp_path / 'teacher.pth')
