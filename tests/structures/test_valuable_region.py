@@ -56,12 +56,14 @@ def corners(box):
     return [min(xs), min(ys), max(xs), max(ys)]
 
 
-def iou(box, prior):
+def ious_with(box, priors):
+    """IoU of a box with each of the upright priors."""
+    priors = torch.tensor(priors)
     if len(box) == 4:
-        return bbox_overlaps(box[None], torch.tensor([prior])).item()
-    x1, y1, x2, y2 = prior
-    upright = [[(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, 0.0]]
-    return box_iou_rotated(box[None], torch.tensor(upright)).item()
+        return bbox_overlaps(box[None], priors)[0].tolist()
+    low, high = priors[:, :2], priors[:, 2:]
+    upright = torch.cat([(low + high) / 2, high - low, torch.zeros(len(low), 1)], 1)
+    return box_iou_rotated(box[None], upright)[0].tolist()
 
 
 def priors_of(grid):
@@ -83,7 +85,7 @@ def oracle(boxes, image, num_images, grids, gamma=0.25, topk=9):
         x, y = (low_x + high_x) / 2, (low_y + high_y) / 2
         if len(box) == 5:
             x, y = float(box[0]), float(box[1])
-        ious = [iou(box, prior) for prior in every]
+        ious = ious_with(box, every)
         candidates, start = [], 0
         for grid in grids:
             own = range(start, start + len(priors_of(grid)))
