@@ -16,8 +16,8 @@ INTERPRETER := $(if $(wildcard $(PYTHON)/bin/python),$(PYTHON)/bin/python,$(PYTH
 # Sets up the environment, then runs its interpreter with the arguments that follow.
 RUN := $(INTERPRETER) tools/setup_env.py
 ARGS ?=
-# Each starts at a place of its own, so that neighbours find what their file has made, and
-# who is done first takes over from the others.
+# Each process starts at a place of its own, so that neighbouring tests find what their
+# file has made, and one that is done takes over from the others.
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 OPS ?=
 export OPS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import runpy
+import socket
 import subprocess
 import sys
 import tempfile
@@ -59,6 +60,16 @@ def run_python(
     )
 
 
+def environments(processes: int) -> list[dict[str, str]]:
+    """What torchrun sets for each of so many processes of this machine."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = str(free.getsockname()[1])
+    shared = dict(WORLD_SIZE=str(processes), MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+    ranks = map(str, range(processes))
+    return [dict(shared, RANK=rank, LOCAL_RANK=rank) for rank in ranks]
+
+
 class Tool:
     """A tool that runs in a process of its own, with what it has written so far.
 
@@ -89,7 +100,7 @@ class Tool:
         return self._process.is_alive()
 
     def finish(self) -> subprocess.CompletedProcess[str]:
-        """Wait until it ends; its status is minus the number of a signal that did."""
+        """Wait until it ends; killed by a signal, its status is minus that number."""
         self._process.join()
         out, err = (f.read_text() if f.is_file() else '' for f in self._files)
         self._output.cleanup()

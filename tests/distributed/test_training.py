@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch.multiprocessing.spawn import ProcessException
 
 from aerialkd.datasets.made import make_data
 from tests.builders import distill, retinanet
-from tests.processes import ROOT, Tool, run_tool
+from tests.processes import ROOT, Tool, environments, run_tool
 from tests.shared_batch import Case, step
 from tests.trained import visdrone_config
 from tests.two_processes import connect
@@ -142,17 +141,13 @@ def test_two_processes_train_validate_and_save(layout, tmp_path):
         options += [f'{loader}.dataset.data_root={images}/']
     options += [f'{name}_evaluator.classwise=True' for name in ('val', 'test')]
     tail = ('--cfg-options', *options)
-    # What torchrun sets, and on one machine no more.
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        meet = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free.getsockname()[1]))
     both = [
         Tool(
             *('train', DEMOS[layout], '--launcher', 'pytorch'),
             *('--work-dir', tmp_path / 'work', *tail),
-            environment=dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE='2', **meet),
+            environment=environment,
         )
-        for rank in '01'
+        for environment in environments(2)
     ]
     said = ''
     for done in [training.finish() for training in both]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import signal
-import socket
 import subprocess
 import time
 import traceback
@@ -23,6 +23,8 @@ from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS
 from mmengine.runner import Runner
 from torch import nn
+
+from tests.processes import environments
 
 IMAGES, LENGTH = 11, 4  # batches of three, the last one smaller
 
@@ -248,28 +250,17 @@ def in_child(run: Callable[[], object]) -> int:
 
 def in_processes(number, run):
     """Run in processes of a gloo group; their exit statuses."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
 
-    def rank_of(rank):
-        os.environ.update(
-            RANK=str(rank),
-            LOCAL_RANK=str(rank),
-            WORLD_SIZE=str(number),
-            MASTER_ADDR='127.0.0.1',
-            MASTER_PORT=str(port),
-            OMP_NUM_THREADS='1',
-            MKL_NUM_THREADS='1',
-        )
+    def start(environment):
+        os.environ.update(environment, OMP_NUM_THREADS='1', MKL_NUM_THREADS='1')
         torch.distributed.init_process_group('gloo')
         run()
         torch.distributed.destroy_process_group()
 
     children = []
-    for rank in range(number):
+    for environment in environments(number):
         child = os.fork()
         if child == 0:
-            os._exit(in_child(lambda rank=rank: rank_of(rank)) & 255)
+            os._exit(in_child(functools.partial(start, environment)) & 255)
         children.append(child)
     return [os.waitstatus_to_exitcode(os.waitpid(c, 0)[1]) for c in children]
