@@ -1,10 +1,9 @@
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest import mock
-
-import re
 
 import numpy as np
 import pytest
