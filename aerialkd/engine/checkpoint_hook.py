@@ -286,7 +286,8 @@ class CheckpointHook(hooks.CheckpointHook):
                 f'{", ".join(metrics)}; set default_hooks.checkpoint.save_best.'
             )
         metrics = {key: metrics[key] for key in self.key_indicators}
-        for key in [key for key in metrics if is_missing(metrics[key])]:
+        rules = zip(self.key_indicators, self.rules, strict=True)
+        for key in [key for key, rule in rules if is_missing(metrics[key], rule)]:
             print_log(
                 f'{key} is {metrics[key]}: the validation data hold no objects to '
                 'measure it by, and no checkpoint is the best one. Give val_dataloader '

@@ -31,7 +31,7 @@ class EarlyStoppingHook(hooks.EarlyStoppingHook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
         """Decide whether to stop."""
-        if is_missing(metrics.get(self.monitor)):
+        if is_missing(metrics.get(self.monitor), self.rule):
             print_log(
                 f'{self.monitor} is {metrics[self.monitor]}: the validation data hold '
                 'no objects to measure it by; early stopping waits.',

@@ -93,9 +93,14 @@ def known_rules(option: str) -> Iterator[None]:
         ) from error
 
 
-def is_missing(value: Any) -> bool:
-    """Whether a measure says that there was nothing to measure."""
-    return bool(value == MISSING)
+def is_missing(value: Any, rule: str | None) -> bool:
+    """Whether a measure says that there was nothing to measure.
+
+    Args:
+        value: the measure.
+        rule: ``'greater'`` where more is better; a loss may well be -1.
+    """
+    return bool(rule == 'greater' and value == MISSING)
 
 
 def accept_old_names() -> str:
