@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import UnpicklingError
+from urllib.error import HTTPError, URLError
 
 
 class AerialKDError(Exception):
@@ -16,6 +18,12 @@ class AerialKDError(Exception):
 
 class ConfigError(AerialKDError, ValueError):
     """A configuration names something that does not exist or does not fit."""
+
+
+class UnknownMetric(ConfigError, KeyError):
+    """A metric that the evaluation does not have."""
+
+    __str__ = Exception.__str__  # KeyError quotes its message
 
 
 class ShapeError(AerialKDError, ValueError):
@@ -38,12 +46,71 @@ class CheckpointError(AerialKDError, RuntimeError):
     """A checkpoint file that cannot be read, trusted or matched to a model."""
 
 
+class CheckpointFileError(CheckpointError, OSError):
+    """A file that the operating system does not let us read or write."""
+
+    @staticmethod
+    def of(message: str, error: OSError) -> CheckpointFileError:
+        """The error of this message that the handlers of another one catch too.
+
+        Args:
+            message: what, where, and how to fix it.
+            error: what the operating system said.
+        """
+        kinds = (CheckpointNotFound, CheckpointNotPermitted)
+        bases = (FileNotFoundError, PermissionError)
+        both = zip(kinds, bases, strict=True)
+        kind = next((k for k, b in both if isinstance(error, b)), CheckpointFileError)
+        made = kind(message)
+        made.errno, made.filename = error.errno, error.filename
+        return made
+
+    __str__ = Exception.__str__  # OSError leaves the message out where errno is set
+
+
+class CheckpointNotFound(CheckpointFileError, FileNotFoundError):
+    """A checkpoint file that does not exist."""
+
+
+class CheckpointNotPermitted(CheckpointFileError, PermissionError):
+    """A checkpoint file that this user may not read or write."""
+
+
+class CheckpointDamaged(CheckpointError, UnpicklingError, EOFError):
+    """A file that is cut off, or no checkpoint at all."""
+
+
+class CheckpointRefused(CheckpointError, UnpicklingError):
+    """A checkpoint that asks for more than weights and plain data."""
+
+
+class UnknownWeights(CheckpointError, KeyError):
+    """A name, ``torchvision://NAME``, that the table of a model zoo does not have."""
+
+    __str__ = Exception.__str__  # KeyError quotes its message
+
+
+class DownloadError(CheckpointFileError, URLError):
+    """A checkpoint that cannot be fetched from the network."""
+
+    def __init__(self, message: str) -> None:
+        URLError.__init__(self, message)
+
+    __str__ = Exception.__str__
+
+
+class DownloadRefused(DownloadError, HTTPError):
+    """A checkpoint that its server does not hand out; ``code`` is the HTTP status."""
+
+    def __init__(self, message: str, answer: HTTPError) -> None:
+        HTTPError.__init__(
+            self, answer.filename, answer.code, answer.msg, answer.hdrs, None
+        )
+        self.args = (message,)
+
+
 class NonFiniteError(AerialKDError, ArithmeticError):
     """Losses or parameters of a training that are infinite or no numbers."""
-
-
-class CheckpointRefused(CheckpointError):
-    """A checkpoint that asks for more than weights and plain data."""
 
 
 class AnnotationError(AerialKDError, ValueError):

@@ -62,7 +62,9 @@ class FrozenTeacher(nn.Module):
         self.checkpoint = checkpoint
         self.classes: tuple[str, ...] | None = None
         if checkpoint is not None:
-            self.classes = self._load(checkpoint, tuple(may_differ))
+            self.classes = self._load(
+                checkpoint, tuple(may_differ), student_preprocessor
+            )
         elif not isinstance(cfg, nn.Module):
             self._initialise()
         if fuse_conv_bn:
@@ -186,12 +188,15 @@ class FrozenTeacher(nn.Module):
         self.model.init_weights()
 
     def _load(
-        self, checkpoint: str, may_differ: tuple[str, ...]
+        self, checkpoint: str, may_differ: tuple[str, ...], student: nn.Module | None
     ) -> tuple[str, ...] | None:
         """Load the checkpoint strictly and return the class names it states."""
         weights = load_weights(checkpoint)
+        own = getattr(self.model, 'data_preprocessor', None)
+        # Without settings of its own it is fed as the student is.
+        seen = own if hasattr(own, 'pad_value') else student
         try:
-            load_strictly(self.model, weights, may_differ)
+            load_strictly(self.model, weights, may_differ, seen)
         except CheckpointError as error:
             raise TeacherError(
                 f'teacher_ckpt: {error}. Point teacher_ckpt at a checkpoint of the '

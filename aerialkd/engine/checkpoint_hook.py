@@ -6,6 +6,7 @@ MMEngine's deletes the oldest checkpoint before it writes the new one, in place.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from mmengine.runner import Runner
 
 from aerialkd.engine.distributed import on_any_rank, plain_model
 from aerialkd.engine.last_checkpoint import (
+    LAST,
     Kept,
     check_resumable,
     checkpoint_folder,
@@ -32,14 +34,14 @@ from aerialkd.engine.last_checkpoint import (
 from aerialkd.engine.resume_state import ResumeState
 from aerialkd.engine.resuming import validation_is_due
 from aerialkd.engine.termination import EXIT_STATUS, Termination
-from aerialkd.errors import CheckpointError, ConfigError, NonFiniteError
+from aerialkd.errors import CheckpointFileError, NonFiniteError, UnknownMetric
 from aerialkd.evaluation.metric_names import (
     current_name,
     is_missing,
     known_rules,
     rule_of,
 )
-from aerialkd.files import sha256_of, whole_file
+from aerialkd.files import sha256_of, whole_file, write_whole
 from aerialkd.registry import HOOKS
 
 INTERRUPTED = 'interrupted.pth'
@@ -70,8 +72,10 @@ class CheckpointHook(hooks.CheckpointHook):
     Raises:
         CheckpointError: if a checkpoint cannot be written, or none can be resumed.
         NonFiniteError: if a parameter is not finite.
-        ConfigError: if the evaluation has no measure of the name ``save_best``.
+        UnknownMetric: if the evaluation has no measure of the name ``save_best``.
     """
+
+    __signature__ = inspect.signature(hooks.CheckpointHook)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -208,12 +212,20 @@ class CheckpointHook(hooks.CheckpointHook):
     ) -> None:
         """MMEngine's, in another order: first the new file, then the old ones."""
         _check_finite(runner, meta)
+        if self._folder is None:
+            self._writes_training = True
+            try:
+                super()._save_checkpoint_with_step(runner, step, meta)
+            finally:
+                self._writes_training = False
+            self._written = (meta['epoch'], meta['iter'])
+            return
         name = self.filename_tmpl.format(step)
         surplus = self._keep(runner, step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
         self._write(runner, name, meta)
-        if self._folder is not None and is_main_process():
+        if is_main_process():
             for old in (*surplus, INTERRUPTED):
                 (self._folder / old).unlink(missing_ok=True)
             _forget_removed(self._folder)
@@ -249,6 +261,11 @@ class CheckpointHook(hooks.CheckpointHook):
         finally:
             self._writes_training = False
         self._written = (meta['epoch'], meta['iter'])
+        work_dir = Path(runner.work_dir)
+        if self._folder != work_dir and is_main_process():
+            # Where MMEngine looks, whatever folder the checkpoints are in.
+            where = self.file_backend.join_path(self.out_dir, name)
+            write_whole(work_dir / LAST, str(where).encode())
 
     @contextmanager
     def _whole(self, name: str, announce: bool = False) -> Iterator[str]:
@@ -265,11 +282,12 @@ class CheckpointHook(hooks.CheckpointHook):
                         folder, [Kept(name, sha256_of(part)), *read_kept(folder)]
                     )
         except OSError as error:
-            raise CheckpointError(
+            message = (
                 f'{folder / name}: the checkpoint cannot be written: {error}. Earlier '
                 'ones are as they were; make room or set another --work-dir, and '
                 'go on with --resume.'
-            ) from error
+            )
+            raise CheckpointFileError.of(message, error) from error
 
     def _save_best_checkpoint(
         self, runner: Runner, metrics: dict[str, float | None]
@@ -281,7 +299,7 @@ class CheckpointHook(hooks.CheckpointHook):
             self._init_rule(self.rules, [next(iter(metrics))])
         unknown = [key for key in self.key_indicators if key not in metrics]
         if unknown:
-            raise ConfigError(
+            raise UnknownMetric(
                 f'save_best: got {", ".join(sorted(unknown))}, expected some of '
                 f'{", ".join(metrics)}; set default_hooks.checkpoint.save_best.'
             )

@@ -20,6 +20,7 @@ from aerialkd.errors import CheckpointError, ConfigError
 from aerialkd.files import sha256_of, write_whole
 from aerialkd.loading import read_checkpoint
 from aerialkd.loading.checkpoint_file import split_digest
+from aerialkd.loading.finite import check_optimizer_finite
 
 LAST = 'last_checkpoint'
 # What a training leaves to go on from; others (exports, best ones) may lie beside.
@@ -123,7 +124,8 @@ def check_resumable(content: dict[str, Any], file: str | Path) -> None:
     """Make sure that a checkpoint is one of a training.
 
     Raises:
-        CheckpointError: if it holds weights alone.
+        CheckpointError: if it holds weights alone, or averages of the optimizer that
+            are not finite.
     """
     meta = content.get('meta')
     has_progress = isinstance(meta, dict) and {'epoch', 'iter'} <= set(meta)
@@ -132,6 +134,7 @@ def check_resumable(content: dict[str, Any], file: str | Path) -> None:
             f'{file}: holds weights, but no state of a training; name it with '
             '--cfg-options load_from=... to start from its weights.'
         )
+    check_optimizer_finite(content['optimizer'], str(file))
 
 
 def listed_files(folder: str | Path) -> dict[Path, list[str]]:

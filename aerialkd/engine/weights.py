@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -13,6 +14,14 @@ from torch import Tensor, nn
 from aerialkd.errors import CheckpointError
 from aerialkd.loading import read_checkpoint
 from aerialkd.loading.checkpoint_file import split_digest
+from aerialkd.loading.normalization import compare_normalization, statistic_of
+
+# Wrappers around the detector, and what stands beside it in distillations: of mmrazor,
+# and of those in which teacher and student are parts of one detector.
+_WRAPPERS = ('architecture.', 'student.')
+_BESIDE = ('teacher.', 'distiller.', 'distill_losses.')
+# Counted, or kept by a head's loss, in training; nothing that detects reads them.
+_OF_TRAINING = re.compile(r'(?:^|\.)num_batches_tracked$|head\.(?:\d+\.)?loss_\w+\.')
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,9 @@ def load_weights(path: str | Path, trust: bool | None = None) -> Weights:
     """Read a ``.safetensors`` file or an MMEngine ``.pth`` checkpoint.
 
     Prefixes of wrappers are taken off (``module.`` of DDP, ``architecture.`` of
-    mmrazor); what belongs to distillation (``teacher.``, ``distiller.``) is dropped.
+    mmrazor, ``student.``); what belongs to distillation (``teacher.``, ``distiller.``)
+    is dropped, and so are the second copies of all weights that MMDetection 2 saved of
+    averaged ones (``ema_backbone_conv1_weight``).
 
     Args:
         path: the file or its http(s) address, which needs a digest; with
@@ -44,12 +55,15 @@ def load_weights(path: str | Path, trust: bool | None = None) -> Weights:
 
     Raises:
         CheckpointError: if the file is missing, unreadable, another than its digest
-            says, not a checkpoint, or holds objects beyond a narrow allow-list.
+            says, not a checkpoint, holds objects beyond a narrow allow-list, or weights
+            that are not finite.
     """
     content = read_checkpoint(path, trust=trust)
     file, _ = split_digest(path)
     state = content.get('state_dict', content)
     meta = content.get('meta')
+    if isinstance(state, dict) and isinstance(state.get('_metadata'), dict):
+        state = {key: value for key, value in state.items() if key != '_metadata'}
     if (
         not isinstance(state, dict)
         or not state
@@ -66,15 +80,24 @@ def load_weights(path: str | Path, trust: bool | None = None) -> Weights:
 
 
 def load_strictly(
-    model: nn.Module, weights: Weights, may_differ: Iterable[str] = ()
+    model: nn.Module,
+    weights: Weights,
+    may_differ: Iterable[str] = (),
+    preprocessor: nn.Module | None = None,
 ) -> None:
     """Load weights into a model; every key must be there with the right shape.
+
+    Excepted are keys without a part in detecting: counters of batch norms, buffers of
+    losses, and buffers that the model has from its config, if they are equal. Other
+    statistics of normalization than the config's are a warning.
 
     Args:
         model: the detector.
         weights: from :func:`load_weights`.
         may_differ: shell patterns of keys that may be absent, extra or of another
             shape, and are then left as they are (``'bbox_head.*'``).
+        preprocessor: data preprocessor whose normalization the model sees; None for
+            its own.
 
     Raises:
         CheckpointError: if other keys differ; lists them.
@@ -83,8 +106,8 @@ def load_strictly(
     wanted, given = model.state_dict(), weights.state_dict
     reshaped = [k for k in wanted if k in given and wanted[k].shape != given[k].shape]
     problems = {
-        'missing from the file': [k for k in wanted if k not in given],
-        'not in the model': [k for k in given if k not in wanted],
+        'missing from the file': _missing(model, given),
+        'not in the model': _extra(model, given),
         'of another shape': reshaped,
     }
     forbidden = {
@@ -106,6 +129,38 @@ def load_strictly(
         )
     usable = {k: v for k, v in given.items() if k in wanted and k not in reshaped}
     model.load_state_dict(usable, strict=False)
+    seen = preprocessor or getattr(model, 'data_preprocessor', None)
+    compare_normalization(given, seen, weights.path)
+
+
+def _missing(model: nn.Module, given: dict[str, Tensor]) -> list[str]:
+    """Keys without which a file does not fit a model."""
+    learned = dict(model.named_parameters())
+    return [
+        key
+        for key in model.state_dict()
+        if key not in given and (key in learned or not _OF_TRAINING.search(key))
+    ]
+
+
+def _extra(model: nn.Module, given: dict[str, Tensor]) -> list[str]:
+    """Keys of a file that mean another model than this."""
+    wanted, buffers = model.state_dict(), dict(model.named_buffers())
+
+    def is_harmless(key: str, value: Tensor) -> bool:
+        if _OF_TRAINING.search(key) or statistic_of(key):
+            return True
+        own = buffers.get(key)  # one that is made from the config, and not saved
+        if own is None or own.numel() != value.numel():
+            return False
+        difference = value.flatten().double() - own.flatten().cpu().double()
+        return bool((difference.abs() < 1e-6).all())
+
+    return [
+        key
+        for key, value in given.items()
+        if key not in wanted and not is_harmless(key, value)
+    ]
 
 
 def _some(keys: Iterable[str], limit: int = 6) -> str:
@@ -116,11 +171,14 @@ def _some(keys: Iterable[str], limit: int = 6) -> str:
 
 def _plain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Names as in the plain detector; distillation's own parts are left out."""
+    named = {key.removeprefix('module.'): value for key, value in state.items()}
+    averaged = {'ema_' + name.replace('.', '_') for name in named}
     plain = {}
-    for key, value in state.items():
-        name = key.removeprefix('module.')
-        if not name.startswith(('teacher.', 'distiller.')):
-            plain[name.removeprefix('architecture.')] = value
+    for name, value in named.items():
+        if not name.startswith(_BESIDE) and name not in averaged:
+            for wrapper in _WRAPPERS:
+                name = name.removeprefix(wrapper)
+            plain[name] = value
     return plain
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from aerialkd.errors import CheckpointError
+from aerialkd.errors import CheckpointError, CheckpointNotFound
 from aerialkd.files import sha256_of_opened
 from aerialkd.loading.download import downloaded, is_url
 
@@ -47,7 +47,9 @@ class CheckpointFile:
             )
 
 
-def find(name: str | Path, pinned: bool = True) -> CheckpointFile:
+def find(
+    name: str | Path, pinned: bool = True, kept: Path | None = None
+) -> CheckpointFile:
     """Find the file, downloading what is named by a URL.
 
     Args:
@@ -55,9 +57,11 @@ def find(name: str | Path, pinned: bool = True) -> CheckpointFile:
             content must have this digest.
         pinned: whether a URL needs a digest. If not, the start of a digest in the name
             (``resnet50-0676ba61.pth``) is checked instead.
+        kept: where a download is kept; None for torch.hub's folder.
 
     Raises:
-        CheckpointError: if there is no such file, or it cannot be downloaded.
+        CheckpointNotFound: if there is no such file.
+        CheckpointError: if it cannot be downloaded, or its digest is missing or none.
     """
     plain, digest = split_digest(name)
     if is_url(plain):
@@ -69,16 +73,16 @@ def find(name: str | Path, pinned: bool = True) -> CheckpointFile:
             )
         in_name = _IN_NAME.search(plain)
         digest = digest or (in_name.group(1) if in_name else '')
-        return CheckpointFile(downloaded(plain, digest), digest)
+        return CheckpointFile(downloaded(plain, digest, kept), digest)
     if '://' in plain:
-        raise CheckpointError(
+        raise CheckpointNotFound(
             f'{plain}: got a location that is not read, expected a file, or an http or '
             'https address (init_cfg and load_from take names of torchvision://, '
             'open-mmlab:// and mmcls:// too); download it first.'
         )
     path = Path(plain).expanduser()
     if not path.is_file():
-        raise CheckpointError(f'{path}: no such checkpoint file.')
+        raise CheckpointNotFound(f'{path}: no such checkpoint file.')
     return CheckpointFile(path, digest)
 
 

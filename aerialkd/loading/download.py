@@ -8,13 +8,19 @@ import shutil
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 import torch
 from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 
-from aerialkd.errors import CheckpointError
+from aerialkd.errors import (
+    CheckpointError,
+    CheckpointNotFound,
+    DownloadError,
+    DownloadRefused,
+)
 from aerialkd.files import sha256_of, whole_file
 
 SECONDS = 60
@@ -26,8 +32,27 @@ def is_url(name: str) -> bool:
     return name.startswith(('http://', 'https://'))
 
 
-def downloaded(url: str, digest: str) -> Path:
-    """The file behind a URL, from torch.hub's folder or from the network.
+def kept_file(
+    url: str, folder: str | Path | None = None, name: str | None = None
+) -> Path:
+    """Where a download is kept.
+
+    Args:
+        url: of the file.
+        folder: None for torch.hub's.
+        name: None for the address's own.
+
+    Raises:
+        DownloadError: if the address names no file.
+    """
+    name = name or PurePosixPath(urlsplit(url).path).name
+    if name in ('', '.', '..'):
+        raise DownloadError(f'{url}: names no file.')
+    return Path(folder or Path(torch.hub.get_dir()) / 'checkpoints') / name
+
+
+def downloaded(url: str, digest: str, path: Path | None = None) -> Path:
+    """The file behind a URL, from the folder of earlier ones or from the network.
 
     Only the first process of a distributed run downloads; all must come here.
 
@@ -35,21 +60,20 @@ def downloaded(url: str, digest: str) -> Path:
         url: http or https.
         digest: the file's SHA-256, hexadecimal, or the start of that; '' if unknown.
             A kept file with another one is replaced, a download with another deleted.
+        path: where it is kept; see :func:`kept_file`.
 
     Raises:
-        CheckpointError: if it cannot be downloaded or is another file.
+        DownloadError: if it cannot be downloaded.
+        CheckpointError: if it is another file.
     """
-    name = PurePosixPath(urlsplit(url).path).name
-    if name in ('', '.', '..'):
-        raise CheckpointError(f'{url}: names no file.')
-    path = Path(torch.hub.get_dir()) / 'checkpoints' / name
+    path = path or kept_file(url)
     try:
         if is_main_process() and not _is_kept(path, digest):
             _download(url, path, digest)
     finally:
         barrier()  # also after an error: the others must not wait for ever
     if not path.is_file():
-        raise CheckpointError(
+        raise CheckpointNotFound(
             f'{path}: is not there after the first process downloaded {url}; the '
             'folder must be shared, else download it on every machine.'
         )
@@ -81,12 +105,16 @@ def _download(url: str, path: Path, digest: str) -> None:
     except (OSError, HTTPException, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(
+        message = (
             f'{url}: cannot be downloaded: {error}. Fetch it by hand and put it at '
             f'{path}, or name your copy instead: checkpoint of init_cfg in the config, '
             '--cfg-options model.backbone.init_cfg.checkpoint=FILE (of a distillation: '
             'model.architecture.backbone...)'
-        ) from error
+        )
+        if isinstance(error, HTTPError):
+            error.close()
+            raise DownloadRefused(message, error) from error
+        raise DownloadError(message) from error
 
 
 def _fetch(url: str, path: Path) -> None:

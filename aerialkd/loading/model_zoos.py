@@ -11,7 +11,7 @@ from pathlib import Path
 import mmengine
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
-from aerialkd.errors import CheckpointError
+from aerialkd.errors import UnknownWeights
 from aerialkd.loading.checkpoint_file import DIGEST, split_digest
 
 # How torchvision names, since 0.13, the weights that 0.12 had:
@@ -36,7 +36,7 @@ def torchvision_url(filename: str) -> str:
         filename: the name, with ``modelzoo://`` too; a digest behind it is kept.
 
     Raises:
-        CheckpointError: if there is no such name.
+        UnknownWeights: if there is no such name.
     """
     plain, digest = split_digest(filename)
     table = torchvision_urls()
@@ -54,7 +54,7 @@ def check_openmmlab_name(filename: str) -> None:
     """Make sure that MMEngine's table has ``open-mmlab://NAME``.
 
     Raises:
-        CheckpointError: if not.
+        UnknownWeights: if not.
     """
     name = filename.partition('://')[2]
     name = mmengine_checkpoint.get_deprecated_model_names().get(name, name)
@@ -67,7 +67,7 @@ def check_mmcls_name(filename: str) -> None:
     """Make sure that MMEngine's table has ``mmcls://NAME``.
 
     Raises:
-        CheckpointError: if not.
+        UnknownWeights: if not.
     """
     name = filename.partition('://')[2]
     table = mmengine_checkpoint.get_mmcls_models()
@@ -77,9 +77,9 @@ def check_mmcls_name(filename: str) -> None:
 
 def _unknown(
     filename: str, name: str, table: Collection[str], about: str = ''
-) -> CheckpointError:
+) -> UnknownWeights:
     close = difflib.get_close_matches(name, table, n=5, cutoff=0.5) or sorted(table)[:5]
-    return CheckpointError(
+    return UnknownWeights(
         f"{filename}: got a name that MMEngine's table does not have{about}, expected "
         f'one of its {len(table)}, such as {", ".join(close)}; or name a file or its '
         'address.'

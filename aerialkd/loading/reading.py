@@ -20,8 +20,14 @@ from mmengine.logging import print_log
 from safetensors import safe_open
 from torch import Tensor
 
-from aerialkd.errors import CheckpointError, CheckpointRefused
+from aerialkd.errors import (
+    CheckpointDamaged,
+    CheckpointError,
+    CheckpointFileError,
+    CheckpointRefused,
+)
 from aerialkd.loading.checkpoint_file import find
+from aerialkd.loading.finite import check_finite
 from aerialkd.loading.plain_data import settle
 from aerialkd.loading.stand_ins import nothing_else_allowed
 from aerialkd.loading.trust import FLAG, is_trusting
@@ -34,6 +40,7 @@ def read_checkpoint(
     map_location: MapLocation = 'cpu',
     pinned: bool = True,
     trust: bool | None = None,
+    kept: Path | None = None,
 ) -> dict[str, Any]:
     """Read a ``.safetensors`` or ``.pth`` file without running code from it.
 
@@ -44,23 +51,28 @@ def read_checkpoint(
         pinned: whether an address needs a digest.
         trust: unpickle in full what is refused otherwise, which can run any code; None
             for what :func:`aerialkd.loading.trusting` or the command line says.
+        kept: where a download is kept; None for torch.hub's folder.
 
     Returns:
         The content; a safetensors file as ``state_dict`` and ``meta``.
 
     Raises:
         CheckpointRefused: if it holds more than weights and plain data.
-        CheckpointError: if it is missing, damaged, or another than its digest says.
+        CheckpointError: if it is missing, damaged, or another than its digest says, or
+            its weights are not finite.
     """
-    file = find(name, pinned)
+    file = find(name, pinned, kept)
     try:
         with file.path.open('rb') as opened:
             file.check(opened)
             if file.path.suffix == '.safetensors':
-                return _read_safetensors(file.path, map_location)
+                content = _read_safetensors(file.path, map_location)
+                check_finite(content, str(file.path))
+                return content
             return read_pickle(opened, str(file.path), map_location, trust)
     except OSError as error:
-        raise CheckpointError(f'{file.path}: cannot be read: {error}') from error
+        message = f'{file.path}: cannot be read: {error}'
+        raise CheckpointFileError.of(message, error) from error
 
 
 def read_pickle(
@@ -79,7 +91,7 @@ def read_pickle(
 
     Raises:
         CheckpointRefused: if it holds more than weights and plain data.
-        CheckpointError: if it is damaged.
+        CheckpointError: if it is damaged, or its weights are not finite.
     """
     try:
         content = _unpickle_plain(opened, map_location)
@@ -99,6 +111,7 @@ def read_pickle(
         raise CheckpointError(
             f'{name}: holds a {type(content).__name__}, expected a state dict.'
         )
+    check_finite(content, name)
     return content
 
 
@@ -116,7 +129,7 @@ def _unpickle_in_full(opened: BinaryIO, name: str, map_location: MapLocation) ->
     try:
         return torch.load(opened, map_location, weights_only=False)
     except Exception as error:
-        raise CheckpointError(
+        raise CheckpointDamaged(
             f'{name}: damaged, or of classes that are not installed: {_line(error)}'
         ) from error
 
@@ -142,7 +155,7 @@ def _problem(name: str, error: Exception) -> CheckpointError:
     reason = reason.rpartition('\n\n')[2].partition('In PyTorch 2.6')[0]
     reason = _line(reason or repr(error))
     if not isinstance(error, UnpicklingError) or 'Unsupported operand' in reason:
-        return CheckpointError(f'{name}: damaged or no checkpoint: {reason}')
+        return CheckpointDamaged(f'{name}: damaged or no checkpoint: {reason}')
     found = re.search(r'GLOBAL \S+', reason)
     return CheckpointRefused(
         f'{name}: refused, it holds more than weights '
@@ -168,7 +181,7 @@ def _read_safetensors(path: Path, map_location: MapLocation) -> dict[str, Any]:
             }
             classes = (opened.metadata() or {}).get('classes')
     except Exception as error:
-        raise CheckpointError(
+        raise CheckpointDamaged(
             f'{path}: not a safetensors file: {_line(error)}'
         ) from error
     meta: dict[str, Any] = {}

@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from aerialkd.engine import load_strictly, load_weights, read_checkpoint
 from aerialkd.errors import CheckpointError
-from tests.builders import retinanet
+from tests.builders import gfl, retinanet
 
 STATE = {'backbone.weight': torch.arange(3.0)}
 
@@ -110,3 +110,95 @@ def test_strict_load_reports_and_changes_nothing(tmp_path):
     assert torch.equal(model.neck.fpn_convs[0].conv.weight, before)
     load_strictly(model, weights, ['backbone.conv1.*'])
     assert torch.equal(model.neck.fpn_convs[0].conv.weight, before + 1)
+
+
+class TestKeysWithoutAPart:
+    """What files of the ecosystem hold beside the weights of a detector."""
+
+    @pytest.fixture
+    def model(self):
+        return MODELS.build(retinanet())
+
+    def load(self, model, state, folder):
+        torch.save(dict(state_dict=state), folder / 'zoo.pth')
+        load_strictly(model, load_weights(folder / 'zoo.pth'))
+
+    def test_files_without_counters(self, model, tmp_path):
+        """From before torch 0.4.1, and of converters."""
+        state = {
+            key: value + 1
+            for key, value in model.state_dict().items()
+            if not key.endswith('num_batches_tracked')
+        }
+        self.load(model, state, tmp_path)
+        key = 'backbone.bn1.running_var'
+        assert torch.equal(model.state_dict()[key], state[key])
+
+    def test_averaged_copies_of_mmdetection_2(self, model, tmp_path):
+        state = dict(model.state_dict())
+        copies = {f'ema_{k.replace(".", "_")}': v + 1 for k, v in state.items()}
+        self.load(model, {**state, **copies}, tmp_path)
+        named = {f'module.{key}': value for key, value in {**state, **copies}.items()}
+        self.load(model, named, tmp_path)
+        assert torch.equal(model.backbone.conv1.weight, state['backbone.conv1.weight'])
+        with pytest.raises(CheckpointError, match='1 not in the model: ema_of_nothing'):
+            self.load(model, {**state, 'ema_of_nothing': torch.ones(1)}, tmp_path)
+
+    @pytest.mark.parametrize('prefix', ['architecture.', 'student.'])
+    def test_student_beside_a_teacher(self, prefix, model, tmp_path):
+        state = {f'{prefix}{key}': v + 1 for key, v in model.state_dict().items()}
+        beside = ('teacher.neck.w', 'distiller.connectors.w', 'distill_losses.mgd.w')
+        self.load(model, {**state, **dict.fromkeys(beside, torch.ones(1))}, tmp_path)
+        weight = model.backbone.conv1.weight
+        assert torch.equal(weight, state[f'{prefix}backbone.conv1.weight'])
+
+    @pytest.mark.parametrize(
+        'key',
+        [
+            'backbone.other.num_batches_tracked',
+            'bbox_head.loss_cls.cum_samples',
+            'roi_head.bbox_head.0.loss_cls.pos_grad',
+        ],
+    )
+    def test_what_training_counts(self, key, model, tmp_path):
+        self.load(model, {**model.state_dict(), key: torch.ones(3)}, tmp_path)
+
+    @pytest.mark.parametrize(
+        'key',
+        [
+            *('bbox_head.cls_weight', 'loss_cls.w', 'neck.loss.w', 'backbone.extra'),
+            *('distill.loss_mgd.w', 'data_preprocessor.var', 'data_preprocessor'),
+        ],
+    )
+    def test_everything_else_is_refused(self, key, model, tmp_path):
+        with pytest.raises(CheckpointError, match=f'1 not in the model: {key}'):
+            self.load(model, {**model.state_dict(), key: torch.ones(3)}, tmp_path)
+
+    def test_weights_of_a_loss_may_not_be_missing(self, model, tmp_path):
+        state = model.state_dict()
+        model.bbox_head.loss_cls.weight = torch.nn.Parameter(torch.ones(3))
+        with pytest.raises(CheckpointError, match=r'1 missing .*loss_cls\.weight'):
+            self.load(model, state, tmp_path)
+
+    @pytest.mark.parametrize('name', ['priors', 'neck.grid'])
+    def test_buffers_that_are_made_anew(self, name, model, tmp_path):
+        """Saved by a version in which they were persistent, and equal."""
+        owner = model.get_submodule(name.rpartition('.')[0])
+        values = torch.arange(6.0).reshape(2, 3)
+        owner.register_buffer(name.rpartition('.')[2], values, persistent=False)
+        state = {**model.state_dict(), name: values[None]}
+        self.load(model, state, tmp_path)
+        with pytest.raises(CheckpointError, match=f'1 not in the model: {name}'):
+            self.load(model, {**state, name: values + 1}, tmp_path)
+        with pytest.raises(CheckpointError, match=f'1 not in the model: {name}'):
+            self.load(model, {**state, name: torch.ones(5)}, tmp_path)
+
+    def test_integral_of_gfl(self, tmp_path):
+        model = MODELS.build(gfl())
+        state = model.state_dict()
+        assert 'bbox_head.integral.project' in state
+        self.load(model, state, tmp_path)
+
+    def test_versions_as_an_entry(self, model, tmp_path):
+        state = model.state_dict()
+        self.load(model, {**state, '_metadata': dict(state._metadata)}, tmp_path)

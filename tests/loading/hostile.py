@@ -544,6 +544,17 @@ FILES['pickle.safetensors'] = lambda path, target: torch.save(
 )
 FILES['pickle in a zip.safetensors'] = FILES['bare pickle.pth']
 
+NOT_FINITE = {**STATE, 'b': torch.tensor([0.0, float('nan'), 1.0])}
+FILES['weights that are no numbers.pth'] = lambda path, target: torch.save(
+    dict(state_dict=NOT_FINITE), path
+)
+FILES['averaged weights that are no numbers.pth'] = lambda path, target: torch.save(
+    dict(state_dict=STATE, ema_state_dict=NOT_FINITE), path
+)
+FILES['weights that are no numbers.safetensors'] = lambda path, target: _put(
+    path, safetensors_bytes(NOT_FINITE)
+)
+
 WRONG_DIGEST = {
     'wrong digest.pth': lambda path, target: torch.save(STATE, path),
     'wrong digest of a hostile file.pth': lambda path, target: torch.save(

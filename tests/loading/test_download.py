@@ -1,10 +1,7 @@
 """Checkpoints by URL, from a server of this machine."""
 
-import functools
-import http.server
 import re
 import sys
-import threading
 
 import pytest
 import torch
@@ -19,39 +16,6 @@ from aerialkd.files import sha256_of
 from aerialkd.loading import model_zoos
 from tests.loading.hostile import STATE, content, system
 from tests.shipped import ROOT
-
-
-class Handler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        self.server.requests += 1
-
-    def end_headers(self):
-        if self.path.startswith('/short'):
-            self.close_connection = True
-        super().end_headers()
-
-    def copyfile(self, source, outputfile):
-        data = source.read()
-        outputfile.write(data[:100] if self.path.startswith('/short') else data)
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    """Serves tmp_path/www; torch.hub's folder is tmp_path/hub."""
-    (tmp_path / 'www').mkdir()
-    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
-    monkeypatch.setenv('no_proxy', '127.0.0.1')
-    handler = functools.partial(Handler, directory=str(tmp_path / 'www'))
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as running:
-        running.requests = 0
-        thread = threading.Thread(target=running.serve_forever, daemon=True)
-        thread.start()
-        running.url = f'http://127.0.0.1:{running.server_port}'
-        running.www = tmp_path / 'www'
-        running.kept = tmp_path / 'hub' / 'checkpoints'
-        yield running
-        running.shutdown()
-        thread.join()
 
 
 def put(server, name='teacher.pth', value=STATE):

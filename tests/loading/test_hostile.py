@@ -107,13 +107,13 @@ def as_detector(run, configs, folder, name):
 
 QUICK = (as_tested, as_exported, as_converted)
 WITH_RUNNER = (as_teacher, as_resumed, as_last, as_start, as_detector)
-# One of each kind: the reader is the same on all paths.
 # One of each kind, as a run takes a second: the reader is the same on all paths.
 KINDS = (
     'system in message_hub.pth',
     'truncated to half.pth',
     'wrong digest of a hostile file.pth',
     'offsets outside.safetensors',
+    'weights that are no numbers.pth',
 )
 MORE_KINDS = (
     'legacy format.pth',

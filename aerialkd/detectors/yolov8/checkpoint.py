@@ -17,6 +17,7 @@ from aerialkd.engine.weights import Weights
 from aerialkd.errors import CheckpointError, CheckpointRefused, ConfigError
 from aerialkd.export.class_names import number_of_classes
 from aerialkd.loading import file_of, read_checkpoint
+from aerialkd.loading.finite import check_finite
 from aerialkd.registry import scope_of
 
 PLAIN = (
@@ -76,7 +77,9 @@ def _read(source: str | Path) -> dict[str, torch.Tensor]:
     # Unpickled in full: the averaged model, where there is one, is the better one.
     for model in (content.get('ema'), content.get('model')):
         if isinstance(model, torch.nn.Module):
-            return model.float().state_dict()
+            state: dict[str, torch.Tensor] = model.float().state_dict()
+            check_finite(state, str(source))
+            return state
     return load_weights(source).state_dict
 
 

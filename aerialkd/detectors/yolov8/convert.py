@@ -67,7 +67,11 @@ def convert_ultralytics_state_dict(state_dict: Mapping[str, Tensor]) -> dict:
     shapes = _expected_shapes(state_dict)
     expected = {their_name(name): name for name in shapes}
     problems = {
-        'missing': [key for key in expected if key not in state_dict],
+        'missing': [
+            key
+            for key in expected
+            if key not in state_dict and not key.endswith('.num_batches_tracked')
+        ],
         'unknown': [key for key in state_dict if key not in expected],
         'of another shape': [
             f'{key} (got {tuple(state_dict[key].shape)}, expected {shapes[name]})'
@@ -79,6 +83,8 @@ def convert_ultralytics_state_dict(state_dict: Mapping[str, Tensor]) -> dict:
         raise _refusal(problems, state_dict)
     converted = {}
     for key, name in expected.items():
+        if key not in state_dict:  # a counter, which nothing reads
+            continue
         value = state_dict[key]
         converted[name] = value.float() if value.is_floating_point() else value
     converted['bbox_head.projection'] = converted['bbox_head.projection'].flatten()
