@@ -21,7 +21,7 @@ from aerialkd.engine.stored_settings import (
     parse_settings,
     settings_of,
 )
-from aerialkd.engine.termination import EXIT_STATUS
+from aerialkd.engine.termination import HANDED_ON, Termination, exit_status
 from aerialkd.errors import AerialKDError, ConfigError
 
 TOOLS = Path(__file__).parents[2] / 'tools'
@@ -115,36 +115,40 @@ def make_data(cfg: Config, output: int | None = None) -> None:
 
 
 def run_tool(*command: object, output: int | None = None, lock: int = -1) -> None:
-    """Run a tool in a process of its own; SIGTERM ends both, the tool first.
+    """Run a tool in a process of its own; a signal ends both, the tool first.
 
     Args:
         command: the tool's name and its arguments.
         output: file descriptor for what it prints; ours by default.
-        lock: file descriptor that it keeps open; none if negative.
 
     Raises:
         ToolError: if it fails.
     """
     words = [str(word) for word in command]
     arguments = [sys.executable, str(TOOLS / words[0]), *words[1:]]
-    fds = [lock] if lock >= 0 else []
-    process = subprocess.Popen(arguments, stdout=output, pass_fds=fds)  # noqa: S603
-    told: list[int] = []
+    started: list[subprocess.Popen[bytes]] = []
 
-    def hand_on(number: int, _: Any) -> None:
-        told.append(number)
-        process.terminate()  # upon which a training keeps its state
+    def hand_on(number: int) -> None:
+        for process in started:
+            process.send_signal(number)  # upon which a training keeps its state
 
-    before = signal.signal(signal.SIGTERM, hand_on)
+    def end(_: int) -> None:
+        for process in started:
+            process.kill()
+
+    ending = Termination(hand_on, end)
+    ending.listen()
     try:
+        environment = {**os.environ, HANDED_ON: '1'}
+        process = subprocess.Popen(arguments, stdout=output, env=environment)  # noqa: S603
+        started.append(process)
+        if ending.number:  # before there was a process to hand it on to
+            hand_on(ending.number)
         status = process.wait()
-    except KeyboardInterrupt:  # which the process was sent, too
-        process.wait()
-        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
-    if told:
-        sys.exit(EXIT_STATUS)
+        ending.stop_listening()
+    if ending.number:
+        sys.exit(exit_status(ending.number))
     if status:
         raise ToolError(
             f'tools/{words[0]} {words[1]} failed with status {status}; what it said '
