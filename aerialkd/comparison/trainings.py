@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,8 +19,14 @@ from aerialkd.engine.stored_settings import (
     parse_settings,
     settings_of,
 )
-from aerialkd.engine.termination import HANDED_ON, Termination, exit_status
+from aerialkd.engine.termination import (
+    HANDED_ON,
+    SIGNALS,
+    Termination,
+    exit_status,
+)
 from aerialkd.errors import AerialKDError, ConfigError
+from aerialkd.locks import FolderLock
 
 TOOLS = Path(__file__).parents[2] / 'tools'
 # What tools/make_demo_data.py is told, by the folder that demo configs name.
@@ -30,11 +34,22 @@ MADE: dict[str, dict[str, Any]] = {
     'work_dirs/demo/data': dict(layout='visdrone', images=1000, size=192, seed=0),
     'work_dirs/demo_rotated/data': dict(layout='dota', images=1000, size=128, seed=0),
 }
-_LOCK = '.training.lock'
 
 
 class ToolError(AerialKDError, RuntimeError):
     """A tool that was run in a process of its own and failed there."""
+
+
+@contextlib.contextmanager
+def said_to_go_on() -> Iterator[None]:
+    """Say of a command that a signal ends what comes of giving it again."""
+    try:
+        yield
+    except SystemExit as ended:
+        if ended.code in map(exit_status, SIGNALS):
+            print('interrupted; the same command goes on from here', file=sys.stderr)
+            sys.exit(ended.code)
+        raise
 
 
 def seeded(config: str | Path, seed: int) -> Config:
@@ -97,10 +112,11 @@ def train(config: str | Path, cfg: Config, output: int | None = None) -> None:
     options = ['--cfg-options', f'randomness.seed={cfg.randomness.seed}']
     if 'teacher_ckpt' in cfg.model:
         options.append(f'model.teacher_ckpt={cfg.model.teacher_ckpt}')
+    # A training may outlive whoever started it, and takes the lock itself.
+    with FolderLock(cfg.work_dir, way_out='start it again later'):
+        pass
     where = ['--work-dir', cfg.work_dir]
-    with _locked(Path(cfg.work_dir)) as lock:
-        command = ('train.py', config, '--resume', *where, *options)
-        run_tool(*command, output=output, lock=lock)
+    run_tool('train.py', config, '--resume', *where, *options, output=output)
 
 
 def make_data(cfg: Config, output: int | None = None) -> None:
@@ -114,7 +130,7 @@ def make_data(cfg: Config, output: int | None = None) -> None:
         )
 
 
-def run_tool(*command: object, output: int | None = None, lock: int = -1) -> None:
+def run_tool(*command: object, output: int | None = None) -> None:
     """Run a tool in a process of its own; a signal ends both, the tool first.
 
     Args:
@@ -154,20 +170,3 @@ def run_tool(*command: object, output: int | None = None, lock: int = -1) -> Non
             f'tools/{words[0]} {words[1]} failed with status {status}; what it said '
             'stands above.'
         )
-
-
-@contextlib.contextmanager
-def _locked(work_dir: Path) -> Iterator[int]:
-    """A lock on a work dir, as long as a process has it open.
-
-    A training may outlive whoever started it: a second one would write over its files.
-    """
-    work_dir.mkdir(parents=True, exist_ok=True)
-    with (work_dir / _LOCK).open('a') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                f'{work_dir}: is being trained by another process; wait for it.'
-            ) from None
-        yield file.fileno()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -19,11 +17,13 @@ from aerialkd.comparison.trainings import (
     last_checkpoint,
     make_data,
     run_tool,
+    said_to_go_on,
     seeded,
     train,
 )
 from aerialkd.engine.stored_settings import DECISIVE
 from aerialkd.errors import ConfigError
+from tests.engine.toys import locked_elsewhere
 
 ROOT = Path(__file__).parents[2]
 STUDENT = 'configs/demo/retinanet_student.py'
@@ -137,13 +137,17 @@ def test_what_a_tool_prints_goes_where_it_is_told(tool, tmp_path):
     assert (tmp_path / 'said').read_text() == 'hello\n'
 
 
-def test_sigterm_ends_the_tool_before_us(tool, tmp_path):
+@pytest.mark.parametrize(
+    ('number', 'status'), [('SIGTERM', 143), ('SIGINT', 130), ('SIGHUP', 129)]
+)
+def test_a_signal_ends_the_tool_before_us(tool, tmp_path, number, status):
+    ours = signal.Signals[number]
     name = tool(
         'import signal, sys\n'
         'def end(*_):\n'
         '    open(sys.argv[1], "a").write("saved")\n'
         '    sys.exit(0)\n'
-        'signal.signal(signal.SIGTERM, end)\n'
+        f'signal.signal(signal.{number}, end)\n'
         'open(sys.argv[1], "a").write("ready ")\n'
         'signal.pause()\n'
     )
@@ -152,36 +156,58 @@ def test_sigterm_ends_the_tool_before_us(tool, tmp_path):
     def terminate():
         while not said.is_file() or not said.read_text():
             time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), ours)
 
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.signal(ours, lambda *_: None)  # not ignored
+    heard = signal.getsignal(ours)
     threading.Thread(target=terminate).start()
     with pytest.raises(SystemExit) as ended:
         run_tool(name, said)
-    assert ended.value.code == 143
+    assert ended.value.code == status
     assert said.read_text() == 'ready saved'
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(ours) is heard
+    signal.signal(ours, before)
 
 
-def test_a_tool_keeps_its_lock_open(tool, tmp_path):
-    name = tool('import os, sys; os.fstat(int(sys.argv[1]))')
-    with (tmp_path / 'lock').open('w') as file:
-        run_tool(name, file.fileno(), lock=file.fileno())
-        with pytest.raises(ToolError):
-            run_tool(name, file.fileno())
+def test_a_second_ctrl_c_ends_a_tool_that_does_not_end(tool, tmp_path):
+    name = tool(
+        'import signal, sys\n'
+        'signal.signal(signal.SIGINT, lambda *_: None)\n'
+        'open(sys.argv[1], "a").write("ready")\n'
+        'while True: signal.pause()\n'
+    )
+    said, before = tmp_path / 'said', signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # not ignored
+
+    def interrupt():
+        while not said.is_file() or not said.read_text():
+            time.sleep(0.01)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.4)
+
+    threading.Thread(target=interrupt).start()
+    try:
+        with pytest.raises(SystemExit) as ended:
+            run_tool(name, said)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended.value.code == 130
+
+
+def test_what_a_signal_ends_is_said_to_go_on(capsys):
+    for status, said in ((130, 'interrupted; the same command goes on'), (2, '')):
+        with pytest.raises(SystemExit), said_to_go_on():
+            raise SystemExit(status)
+        assert said in capsys.readouterr().err or not said
 
 
 def test_a_work_dir_is_trained_once_at_a_time(commands, tmp_path):
     cfg = placed(tmp_path)
     # What is left of a comparison that was killed: its training alone.
-    with trainings._locked(Path(cfg.work_dir)) as lock:
-        sleep = [sys.executable, '-c', 'import time; time.sleep(60)']
-        orphan = subprocess.Popen(sleep, pass_fds=[lock])
-    try:
-        with pytest.raises(ConfigError, match='is being trained by another process'):
+    with locked_elsewhere(Path(cfg.work_dir)) as orphan:
+        with pytest.raises(ConfigError, match=f'is being trained by process {orphan}'):
             train(STUDENT, cfg)
-    finally:
-        orphan.kill()
-        orphan.wait()
+        assert not commands
     train(STUDENT, cfg)
     assert len(commands) == 1
