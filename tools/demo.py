@@ -21,6 +21,7 @@ from mmengine.config import Config
 
 from aerialkd.cli import one_line_errors
 from aerialkd.comparison.trainings import (
+    check_kept,
     last_checkpoint,
     make_data,
     run_tool,
@@ -152,6 +153,7 @@ def main() -> None:
     configs = [(k, seeded(file, seed)) for seed in seeds for k, file in files.items()]
     with said_to_go_on(), FolderLock(demo.work_dir, way_out='start it again later'):
         make_data(configs[0][1])
+        check_kept([(files[k], cfg) for k, cfg in configs], teachers_come=True)
         for label, cfg in configs:
             train(files[label], cfg)
         rows: dict[str, list[dict[str, float]]] = {label: [] for label in runs}

@@ -6,13 +6,14 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from aerialkd.cli import read_config
+from aerialkd.engine.noted_inputs import changed_inputs, read_inputs
 from aerialkd.engine.stored_settings import (
     differences,
     listed,
@@ -26,6 +27,7 @@ from aerialkd.engine.termination import (
     exit_status,
 )
 from aerialkd.errors import AerialKDError, ConfigError
+from aerialkd.loading import file_of, read_checkpoint
 from aerialkd.locks import FolderLock
 
 TOOLS = Path(__file__).parents[2] / 'tools'
@@ -46,7 +48,7 @@ def said_to_go_on() -> Iterator[None]:
     try:
         yield
     except SystemExit as ended:
-        if ended.code in map(exit_status, SIGNALS):
+        if ended.code in [exit_status(number) for number in SIGNALS]:
             print('interrupted; the same command goes on from here', file=sys.stderr)
             sys.exit(ended.code)
         raise
@@ -76,21 +78,68 @@ def is_finished(config: str | Path, cfg: Config) -> bool:
     """Whether a config of :func:`seeded` was trained to its end.
 
     Raises:
-        ConfigError: if the work dir holds a training of another config.
+        ConfigError: if the work dir holds a training of another config, or one whose
+            teacher or data are no longer those that are here.
     """
+    check_kept([(config, cfg)])
+    return last_checkpoint(cfg).is_file()
+
+
+def check_kept(
+    trainings: Sequence[tuple[str | Path, Config]], teachers_come: bool = False
+) -> None:
+    """Make sure that what work dirs hold is what would be trained there now.
+
+    Args:
+        trainings: files and configs of :func:`seeded`.
+        teachers_come: whether a teacher that is not here is going to be trained.
+
+    Raises:
+        ConfigError: if work dirs hold trainings of other configs, teachers or data.
+    """
+    problems: dict[str, str] = {}
+    for config, cfg in trainings:
+        problem = _problem_of(config, cfg, teachers_come)
+        if problem:
+            problems[cfg.work_dir] = f'{cfg.work_dir}: got a training {problem}'
+    if problems:
+        raise ConfigError(
+            f'{". ".join(problems.values())}; move it away, or remove it: rm -r '
+            f'{" ".join(problems)}'
+        )
+
+
+def _problem_of(config: str | Path, cfg: Config, teachers_come: bool) -> str:
+    """In which way what is kept is none of a config; '' if it is."""
     work_dir = Path(cfg.work_dir)
     before = work_dir / Path(config).name
     if before.is_file():
         # Stricter than --resume: all of a comparison take equally many steps.
         stored = parse_settings(before.read_text(encoding='utf-8'), str(before))
         found = differences(stored, settings_of(cfg))
-        if found:
-            raise ConfigError(
-                f'{work_dir}: got a training of another config, expected that of '
-                f'{config}: {listed(found)}; move it away, or remove it: rm -r '
-                f'{work_dir}'
-            )
-    return last_checkpoint(cfg).is_file()
+        if found and differences(_of_checkpoint(cfg), settings_of(cfg)):
+            return f'of another config, expected that of {config}: {listed(found)}'
+    if not any(work_dir.glob('*.pth')):
+        return ''
+    teacher = cfg.model.get('teacher_ckpt')
+    if teachers_come and teacher and not file_of(teacher).is_file():
+        if read_inputs(work_dir) is not None:
+            return f'by a teacher that is going to be trained anew, {teacher}'
+    elif changed := changed_inputs(cfg):
+        return f'from other inputs than those that are here: {listed(changed)}'
+    return ''
+
+
+def _of_checkpoint(cfg: Config) -> dict[str, Any]:
+    """Settings that a finished training's checkpoint states; empty without.
+
+    An evaluation with 0.1.0 put its own config in the place of the training's.
+    """
+    try:
+        content = read_checkpoint(last_checkpoint(cfg))
+        return parse_settings(content['meta']['cfg'], cfg.work_dir)
+    except (AerialKDError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def train(config: str | Path, cfg: Config, output: int | None = None) -> None:

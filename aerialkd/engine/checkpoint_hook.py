@@ -30,6 +30,7 @@ from aerialkd.engine.last_checkpoint import (
     read_kept,
     write_kept,
 )
+from aerialkd.engine.noted_inputs import note_inputs
 from aerialkd.engine.resume_state import ResumeState
 from aerialkd.engine.resuming import validation_is_due
 from aerialkd.engine.termination import Termination, exit_status
@@ -103,6 +104,8 @@ class CheckpointHook(hooks.CheckpointHook):
             for part in self._folder.glob('.*.part'):  # of a training that was killed
                 part.unlink()
         self._state = ResumeState(runner)
+        if self._folder is not None:
+            note_inputs(runner)
         self._termination.listen(type(runner.train_loop).run)
         if runner.iter == 0:
             return
