@@ -68,8 +68,14 @@ def test_distillation_lands_beside_its_student(run, config, student):
     before = content(student)
     _, status = run('train', config.with_name('pkd.py'), *options())
     assert status == 0
-    assert (student.parent / 'pkd' / 'epoch_1.pth').is_file()
+    checkpoint = student.parent / 'pkd' / 'epoch_1.pth'
+    assert checkpoint.is_file()
     assert content(student) == before
+    # Tested there, its config stays that of the training.
+    dumped = checkpoint.with_name('pkd.py').read_text()
+    assert run('test', config.with_name('pkd.py'), checkpoint, *options())[1] == 0
+    assert checkpoint.with_name('pkd.py').read_text() == dumped
+    assert 'teacher' in dumped
 
 
 def test_second_training_does_not_write_over_the_first(run, config, student):
