@@ -36,17 +36,17 @@ _said: set[Path] = set()
 def note_inputs(runner: Runner) -> None:
     """Write down what a training that begins, or goes on, is made from.
 
-    Every process has to call it. Where a training goes on with other inputs, this is
-    said, and those before stay noted.
+    Every process has to call it. Where a training goes on with other data, this is
+    said; what it was made from before stays noted.
 
     Raises:
         CheckpointError: if a teacher's file is missing.
         ConfigError: if it cannot be written, or a config that is named is missing.
     """
-    inputs = teacher_digests(runner.cfg)  # it may wait for the other processes
+    teachers = teacher_digests(runner.cfg)  # it may wait for the other processes
     if not is_main_process():
         return
-    inputs = _without_teachers(runner.cfg) | inputs
+    inputs = _without_teachers(runner.cfg) | teachers
     sessions: list[Inputs] = []
     if runner._resume and runner._load_from:
         places = (file_of(runner._load_from).parent, Path(runner.work_dir))
@@ -55,14 +55,16 @@ def note_inputs(runner: Runner) -> None:
             return
     else:
         inputs |= _start_weights(runner.cfg)
-    changed = _changes(sessions[-1], inputs) if sessions else []
-    if changed:
+    before = sessions[-1] if sessions else {}
+    # Another teacher is a setting of the training, which the checkpoint knows.
+    others = {key: value for key, value in inputs.items() if key not in teachers}
+    if said := _changes(before, others):
         print_log(
-            f'{runner._load_from}: resumed with other inputs: {"; ".join(changed)}.',
+            f'{runner._load_from}: resumed with other inputs: {"; ".join(said)}.',
             logger='current',
             level=logging.WARNING,
         )
-    if changed or not sessions:
+    if not sessions or _changes(before, inputs):
         sessions = [*sessions, inputs]
     if sessions != read_inputs(runner.work_dir):
         _write(Path(runner.work_dir) / INPUTS, sessions)

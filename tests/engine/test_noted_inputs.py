@@ -99,8 +99,12 @@ def test_a_training_that_went_on_with_another_teacher_is_of_both(
     (tmp_path / 'teacher.pth').write_bytes(b'second')
     note(cfg, resumed=cfg.work_dir)
     assert len(read_inputs(cfg.work_dir)) == 2
-    assert 'resumed with other inputs: model.teacher_ckpt: SHA-256 was' in said[0]
     assert len(changed_inputs(cfg)) == 1  # it is not of the second one alone
+    assert said == []  # the checkpoint's settings tell
+    (tmp_path / 'data/a.txt').write_text('2')
+    note(cfg, resumed=cfg.work_dir)
+    assert len(read_inputs(cfg.work_dir)) == 3
+    assert 'epoch_1.pth: resumed with other inputs: training data: SHA' in said[0]
     note(cfg)  # anew
     assert changed_inputs(cfg) == []
 
