@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from aerialkd import locks
+from aerialkd.datasets.made import make_data
 from aerialkd.errors import ConfigError
 from aerialkd.locks import LOCK, FolderLock
 from tests.engine.toys import in_child, locked_elsewhere
@@ -128,3 +129,16 @@ def test_without_locks_a_warning(tmp_path, monkeypatch, missing):
     with FolderLock(tmp_path):
         assert len(said) == 1
     assert f'{tmp_path}: cannot be locked: ' in said[0]
+
+
+def test_a_data_set_is_made_once_at_a_time_and_read_by_many(tmp_path):
+    options = dict(layout='visdrone', out=tmp_path / 'made', images=4, size=64)
+    with (
+        locked_elsewhere(tmp_path / 'made') as other,
+        pytest.raises(ConfigError, match=rf'made: is being written by.*{other}'),
+    ):
+        make_data(**options, progress=False)
+    assert [file.name for file in (tmp_path / 'made').iterdir()] == [LOCK]
+    make_data(**options, progress=False)
+    with locked_elsewhere(tmp_path / 'made'):
+        make_data(**options, progress=False)  # it is complete

@@ -5,7 +5,8 @@ distributions; with --detector rotated-retinanet, on rotated boxes; with --detec
 zoom-retinanet, by a teacher that sees the images at twice the scale.
 
 Everything lands under work_dirs/demo, demo_gfl, demo_rotated or demo_zoom.
-Interrupted and started again, it goes on where it was.
+Interrupted and started again, it resumes what is not done. A student whose teacher or
+images have changed since is refused, with the command that removes it.
 """
 
 from __future__ import annotations
