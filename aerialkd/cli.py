@@ -13,6 +13,7 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 from aerialkd.engine.processes import join_processes_on_cpu
+from aerialkd.engine.termination import EndedBySignal, ending_by_signals
 from aerialkd.engine.work_dir import work_dir_of
 from aerialkd.errors import AerialKDError, ConfigError
 from aerialkd.loading.trust import FLAG, set_trust, trusting
@@ -21,14 +22,19 @@ from aerialkd.loading.trust import FLAG, set_trust, trusting
 def one_line_errors(main: Callable[[], Any]) -> Callable[[], None]:
     """Print the package's errors as one line and exit with status 2.
 
+    Ctrl-C, SIGHUP and SIGTERM are one line, too, with the status of the signal.
     Everything else is a defect and keeps its traceback.
     """
 
     @functools.wraps(main)
     def wrapped() -> None:
         try:
-            with trusting(False):  # what the flag switches on ends with the command
+            # What the flag switches on ends with the command.
+            with trusting(False), ending_by_signals():
                 main()
+        except EndedBySignal as ended:
+            print(f'{ended.name}: ended before it was done.', file=sys.stderr)
+            sys.exit(ended.code)
         except AerialKDError as error:
             print(f'error: {" ".join(_message(error).split())}', file=sys.stderr)
             sys.exit(2)

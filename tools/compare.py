@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from aerialkd.cli import add_trust_argument, one_line_errors
 from aerialkd.comparison.compare import Options, compare
+from aerialkd.comparison.trainings import said_to_go_on
 
 
 def parse_args() -> argparse.Namespace:
@@ -83,11 +83,8 @@ def main() -> None:
         update=args.update and args.update.resolve(),
     )
     os.chdir(Path(__file__).parents[1])  # paths in configs start there
-    try:
+    with said_to_go_on():
         compare(options)
-    except KeyboardInterrupt:
-        print('interrupted; the same command goes on from here', file=sys.stderr)
-        sys.exit(130)
 
 
 if __name__ == '__main__':

@@ -5,7 +5,8 @@ distributions; with --detector rotated-retinanet, on rotated boxes; with --detec
 zoom-retinanet, by a teacher that sees the images at twice the scale.
 
 Everything lands under work_dirs/demo, demo_gfl, demo_rotated or demo_zoom.
-Interrupted and started again, it goes on where it was.
+Interrupted and started again, it resumes what is not done. A student whose teacher or
+images have changed since is refused, with the command that removes it.
 """
 
 from __future__ import annotations
@@ -21,14 +22,17 @@ from mmengine.config import Config
 
 from aerialkd.cli import one_line_errors
 from aerialkd.comparison.trainings import (
+    check_kept,
     last_checkpoint,
     make_data,
     run_tool,
+    said_to_go_on,
     seeded,
     train,
 )
 from aerialkd.engine.evaluated import evaluated_run
 from aerialkd.errors import ConfigError
+from aerialkd.locks import FolderLock
 
 ROOT = Path(__file__).parents[1]
 
@@ -148,14 +152,16 @@ def main() -> None:
     runs |= {f'{method} student': f'{method}_{detector}' for method in methods}
     files = {label: f'configs/demo/{name}.py' for label, name in runs.items()}
     configs = [(k, seeded(file, seed)) for seed in seeds for k, file in files.items()]
-    make_data(configs[0][1])
-    for label, cfg in configs:
-        train(files[label], cfg)
-    rows: dict[str, list[dict[str, float]]] = {label: [] for label in runs}
-    for label, cfg in configs:
-        rows[label].append(evaluate(cfg, demo))
-    report = demo.work_dir / 'report.html'
-    run_tool('report.py', *(cfg.work_dir for _, cfg in configs), '--out', report)
+    with said_to_go_on(), FolderLock(demo.work_dir, way_out='start it again later'):
+        make_data(configs[0][1])
+        check_kept([(files[k], cfg) for k, cfg in configs], teachers_come=True)
+        for label, cfg in configs:
+            train(files[label], cfg)
+        rows: dict[str, list[dict[str, float]]] = {label: [] for label in runs}
+        for label, cfg in configs:
+            rows[label].append(evaluate(cfg, demo))
+        report = demo.work_dir / 'report.html'
+        run_tool('report.py', *(cfg.work_dir for _, cfg in configs), '--out', report)
     minutes = (time.monotonic() - start) / 60
     print(f'\nDemo on made images, seeds {seeds}, {minutes:.1f} minutes')
     print(table(rows))

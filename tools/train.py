@@ -9,6 +9,7 @@ from mmengine.device import get_device
 from aerialkd.cli import add_runner_arguments, load_config, one_line_errors
 from aerialkd.engine import build_train_runner, keep_freed_memory, settle_start
 from aerialkd.engine.training import ALLOW
+from aerialkd.engine.training_lock import TrainingLock
 from aerialkd.errors import ConfigError
 
 
@@ -55,8 +56,9 @@ def main() -> None:
                 f'{args.config}: --auto-scale-lr needs auto_scale_lr.base_batch_size.'
             )
         cfg.auto_scale_lr.enable = True
-    settle_start(cfg, args.resume, args.allow_changes)
-    build_train_runner(cfg).train()
+    with TrainingLock(cfg):
+        settle_start(cfg, args.resume, args.allow_changes)
+        build_train_runner(cfg).train()
 
 
 if __name__ == '__main__':

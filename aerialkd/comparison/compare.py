@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from aerialkd.comparison.work import (
     work_dirs,
 )
 from aerialkd.files import write_whole
+from aerialkd.locks import FolderLock
 from aerialkd.visualization.report import write_report
 
 
@@ -78,14 +80,24 @@ def compare(options: Options) -> str:
         methods = list(dict.fromkeys([*methods, *(r.method for r in earlier)]))
     jobs = jobs_of(pair, [m for m in methods if m in pair.configs], options.seeds)
     known = [result.key for result in earlier]
-    left = jobs_to_do(pair, jobs, known) if options.train else []
-    failed = train_all(left, options.keep_going)
-    here = results_of(pair, jobs, profile=options.train and options.profile)
-    results = join([*here, *earlier])
-    text = write(options, [r for r in results if r.method in methods], methods, jobs)
+    with contextlib.ExitStack() as held:
+        if options.train:  # the table alone may be read beside a comparison
+            held.enter_context(
+                FolderLock(_out(options), 'written', 'choose another --out')
+            )
+        left = jobs_to_do(pair, jobs, known) if options.train else []
+        failed = train_all(left, options.keep_going)
+        here = results_of(pair, jobs, profile=options.train and options.profile)
+        results = join([*here, *earlier])
+        chosen = [r for r in results if r.method in methods]
+        text = write(options, chosen, methods, jobs)
     if failed:
         raise ToolError(f'{len(failed)} of {len(left)} failed: {"; ".join(failed)}')
     return text
+
+
+def _out(options: Options) -> Path:
+    return options.out or Path('work_dirs/comparison') / options.pair
 
 
 def write(
@@ -101,7 +113,7 @@ def write(
     text = table.markdown()
     if options.paper:
         text += f'\n\n{paper_table(rows).markdown(words=2)}'
-    out = options.out or Path('work_dirs/comparison') / options.pair
+    out = _out(options)
     title = f'# Distillation methods on {options.pair}\n\n'
     write_whole(out / 'comparison.md', f'{title}{text}\n'.encode())
     write_whole(out / 'comparison.csv', write_csv(results).encode())

@@ -12,10 +12,13 @@ from mmengine.config import Config
 
 from aerialkd.comparison.results import Result
 from aerialkd.comparison.trainings import last_checkpoint
+from aerialkd.datasets.data_digest import data_digest
 from aerialkd.engine.evaluated import EvaluatedRun, evaluated_run
 from aerialkd.engine.evaluated_cache import NUMBERS
 from aerialkd.engine.machine import machine
+from aerialkd.engine.noted_inputs import DATA, read_inputs
 from aerialkd.engine.stored_settings import DECISIVE, LOADING
+from aerialkd.files import sha256_of
 from aerialkd.loading import file_of
 from aerialkd.version import __version__
 from aerialkd.visualization.report.logs import read_logs
@@ -55,6 +58,7 @@ def measured(pair: str, method: str, cfg: Config) -> Result:
         aerialkd=__version__,
         date=_day(work_dir / NUMBERS),
         note=common.note,
+        **_digests(cfg, checkpoint),
     )
     return Result(pair, method, cfg.randomness.seed, common.values, costs, origin)
 
@@ -69,6 +73,19 @@ def digest(cfg: Config) -> str:
         model['teacher_ckpt'] = file_of(model['teacher_ckpt']).name
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _digests(cfg: Config, checkpoint: Path) -> dict[str, str]:
+    """Digests of files; nothing of those that are not here, or were not noted."""
+    noted = (read_inputs(cfg.work_dir) or [{}])[-1]
+    parts = cfg.get('test_dataloader'), cfg.get('test_evaluator')
+    found = {
+        'test_data': data_digest(*parts),
+        'train_data': noted.get(DATA, ''),
+        'checkpoint': sha256_of(checkpoint),
+        'teacher': noted.get('model.teacher_ckpt', ''),
+    }
+    return {f'{key}_sha256': value for key, value in found.items() if value}
 
 
 def _data(cfg: Config, run: EvaluatedRun) -> str:

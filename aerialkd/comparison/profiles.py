@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -14,8 +15,10 @@ from mmengine.config import Config
 from aerialkd.comparison.measured import digest
 from aerialkd.comparison.results import Result
 from aerialkd.comparison.trainings import run_tool
+from aerialkd.datasets.data_digest import data_digest
 from aerialkd.engine import student_model_cfg
 from aerialkd.engine.machine import machine
+from aerialkd.engine.noted_inputs import config_digests
 from aerialkd.files import write_whole
 from aerialkd.version import __version__
 from aerialkd.visualization.report.comparison import ALONE
@@ -50,11 +53,14 @@ def profile_of(
         machine=machine(device, torch.get_num_threads()),
         torch=torch.__version__,
         aerialkd=__version__,
+        inputs=dict(
+            data=data_digest(cfg.get('train_dataloader')), **config_digests(cfg)
+        ),
     )
     file = Path(cfg.work_dir) / NAME
     try:
         kept = json.loads(file.read_text(encoding='utf-8'))
-        if isinstance(kept, dict) and all(kept.get(k) == v for k, v in key.items()):
+        if isinstance(kept, dict) and _is_of(key, kept, file):
             return kept
     except (OSError, ValueError):
         pass  # absent or damaged: measured anew
@@ -69,6 +75,22 @@ def profile_of(
     profile = key | profile
     write_whole(file, (json.dumps(profile, indent=1) + '\n').encode())
     return profile
+
+
+def _is_of(key: dict[str, Any], kept: dict[str, Any], file: Path) -> bool:
+    """Whether a profile that was kept is the one that would be measured now."""
+    settings = {name: value for name, value in key.items() if name != 'inputs'}
+    if any(kept.get(name) != value for name, value in settings.items()):
+        return False
+    if 'inputs' not in kept:
+        print(
+            f'{file}: notes no digest of the training data; taken for one of those '
+            'that are here.',
+            file=sys.stderr,
+        )
+        return True
+    noted, now = kept['inputs'], key['inputs']
+    return all(noted.get(k) in (v, '') or not v for k, v in now.items())
 
 
 def with_profile(result: Result, profile: dict[str, Any]) -> Result:

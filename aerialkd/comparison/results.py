@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aerialkd.errors import ConfigError
+from aerialkd.visualization.report.comparison import TEACHER
 
 COSTS = (
     *('epochs', 'minutes', 'parameters', 'flops', 'images_per_second'),
@@ -17,6 +18,7 @@ COSTS = (
 ORIGIN = (
     *('data', 'config', 'checkpoint', 'machine', 'torch', 'aerialkd', 'date'),
     *('profiled', 'batch', 'note'),
+    *('test_data_sha256', 'train_data_sha256', 'checkpoint_sha256', 'teacher_sha256'),
 )
 _KEY = ('pair', 'method', 'seed')
 
@@ -34,7 +36,7 @@ class Result:
             step (see :class:`aerialkd.engine.profile.StepProfile`).
         origin: some of :data:`ORIGIN`: how it was measured; ``config`` is a digest of
             what decides a training, ``profiled`` what a step was timed on, and
-            ``batch`` with which images.
+            ``batch`` with which images, and those with ``sha256`` of what it was made.
     """
 
     pair: str
@@ -97,8 +99,9 @@ def join(results: Iterable[Result]) -> list[Result]:
     that only the other knows.
 
     Raises:
-        ConfigError: if two differ, or if results of one pair were measured on different
-            data, or of one method trained with different configs.
+        ConfigError: if two differ, or if results of one pair were measured or trained
+            on different data, of one method trained with different configs, or of one
+            seed by different teachers.
     """
     kept: dict[tuple[str, str, int], Result] = {}
     for result in results:
@@ -116,6 +119,11 @@ def join(results: Iterable[Result]) -> list[Result]:
         kept[result.key] = result
     _same(kept.values(), 'data', lambda r: r.pair)
     _same(kept.values(), 'config', lambda r: f'{r.pair}, {r.method}')
+    for name in ('test_data_sha256', 'train_data_sha256'):
+        _same(kept.values(), name, lambda r: r.pair)
+    _same(
+        map(_taught, kept.values()), 'teacher_sha256', lambda r: f'{r.pair}, {r.seed}'
+    )
     return list(kept.values())
 
 
@@ -133,6 +141,14 @@ def _same(results: Iterable[Result], name: str, group: Callable[[Result], str]) 
                 f'{result.method}, seed {result.seed}, do not compare: they have the '
                 f'{name} {other!r} and {value!r}; leave one out.'
             )
+
+
+def _taught(result: Result) -> Result:
+    """A result with the teacher of its seed, which a teacher itself is."""
+    own = result.origin.get('checkpoint_sha256', '')
+    is_teacher = result.method == TEACHER
+    origin = result.origin | dict(teacher_sha256=own) if is_teacher else result.origin
+    return replace(result, origin=origin)
 
 
 def _same_measures(one: Result, other: Result) -> bool:

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from aerialkd.cli import read_config
+from aerialkd.engine.noted_inputs import changed_inputs, read_inputs
 from aerialkd.engine.stored_settings import (
     differences,
     listed,
     parse_settings,
     settings_of,
 )
-from aerialkd.engine.termination import EXIT_STATUS
+from aerialkd.engine.termination import (
+    HANDED_ON,
+    SIGNALS,
+    Termination,
+    exit_status,
+)
 from aerialkd.errors import AerialKDError, ConfigError
+from aerialkd.loading import file_of, read_checkpoint
+from aerialkd.locks import FolderLock
 
 TOOLS = Path(__file__).parents[2] / 'tools'
 # What tools/make_demo_data.py is told, by the folder that demo configs name.
@@ -30,11 +36,22 @@ MADE: dict[str, dict[str, Any]] = {
     'work_dirs/demo/data': dict(layout='visdrone', images=1000, size=192, seed=0),
     'work_dirs/demo_rotated/data': dict(layout='dota', images=1000, size=128, seed=0),
 }
-_LOCK = '.training.lock'
 
 
 class ToolError(AerialKDError, RuntimeError):
     """A tool that was run in a process of its own and failed there."""
+
+
+@contextlib.contextmanager
+def said_to_go_on() -> Iterator[None]:
+    """Say of a command that a signal ends what comes of giving it again."""
+    try:
+        yield
+    except SystemExit as ended:
+        if ended.code in [exit_status(number) for number in SIGNALS]:
+            print('interrupted; the same command goes on from here', file=sys.stderr)
+            sys.exit(ended.code)
+        raise
 
 
 def seeded(config: str | Path, seed: int) -> Config:
@@ -61,21 +78,68 @@ def is_finished(config: str | Path, cfg: Config) -> bool:
     """Whether a config of :func:`seeded` was trained to its end.
 
     Raises:
-        ConfigError: if the work dir holds a training of another config.
+        ConfigError: if the work dir holds a training of another config, or one whose
+            teacher or data are no longer those that are here.
     """
+    check_kept([(config, cfg)])
+    return last_checkpoint(cfg).is_file()
+
+
+def check_kept(
+    trainings: Sequence[tuple[str | Path, Config]], teachers_come: bool = False
+) -> None:
+    """Make sure that what work dirs hold is what would be trained there now.
+
+    Args:
+        trainings: files and configs of :func:`seeded`.
+        teachers_come: whether a teacher that is not here is going to be trained.
+
+    Raises:
+        ConfigError: if work dirs hold trainings of other configs, teachers or data.
+    """
+    problems: dict[str, str] = {}
+    for config, cfg in trainings:
+        problem = _problem_of(config, cfg, teachers_come)
+        if problem:
+            problems[cfg.work_dir] = f'{cfg.work_dir}: got a training {problem}'
+    if problems:
+        raise ConfigError(
+            f'{". ".join(problems.values())}; move it away, or remove it: rm -r '
+            f'{" ".join(problems)}'
+        )
+
+
+def _problem_of(config: str | Path, cfg: Config, teachers_come: bool) -> str:
+    """In which way what is kept is none of a config; '' if it is."""
     work_dir = Path(cfg.work_dir)
     before = work_dir / Path(config).name
     if before.is_file():
         # Stricter than --resume: all of a comparison take equally many steps.
         stored = parse_settings(before.read_text(encoding='utf-8'), str(before))
         found = differences(stored, settings_of(cfg))
-        if found:
-            raise ConfigError(
-                f'{work_dir}: got a training of another config, expected that of '
-                f'{config}: {listed(found)}; move it away, or remove it: rm -r '
-                f'{work_dir}'
-            )
-    return last_checkpoint(cfg).is_file()
+        if found and differences(_of_checkpoint(cfg), settings_of(cfg)):
+            return f'of another config, expected that of {config}: {listed(found)}'
+    if not any(work_dir.glob('*.pth')):
+        return ''
+    teacher = cfg.model.get('teacher_ckpt')
+    if teachers_come and teacher and not file_of(teacher).is_file():
+        if read_inputs(work_dir) is not None:
+            return f'by a teacher that is going to be trained anew, {teacher}'
+    elif changed := changed_inputs(cfg):
+        return f'from other inputs than those that are here: {listed(changed)}'
+    return ''
+
+
+def _of_checkpoint(cfg: Config) -> dict[str, Any]:
+    """Settings that a finished training's checkpoint states; empty without.
+
+    An evaluation with 0.1.0 put its own config in the place of the training's.
+    """
+    try:
+        content = read_checkpoint(last_checkpoint(cfg))
+        return parse_settings(content['meta']['cfg'], cfg.work_dir)
+    except (AerialKDError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def train(config: str | Path, cfg: Config, output: int | None = None) -> None:
@@ -97,10 +161,11 @@ def train(config: str | Path, cfg: Config, output: int | None = None) -> None:
     options = ['--cfg-options', f'randomness.seed={cfg.randomness.seed}']
     if 'teacher_ckpt' in cfg.model:
         options.append(f'model.teacher_ckpt={cfg.model.teacher_ckpt}')
+    # A training may outlive whoever started it, and takes the lock itself.
+    with FolderLock(cfg.work_dir, way_out='start it again later'):
+        pass
     where = ['--work-dir', cfg.work_dir]
-    with _locked(Path(cfg.work_dir)) as lock:
-        command = ('train.py', config, '--resume', *where, *options)
-        run_tool(*command, output=output, lock=lock)
+    run_tool('train.py', config, '--resume', *where, *options, output=output)
 
 
 def make_data(cfg: Config, output: int | None = None) -> None:
@@ -114,56 +179,43 @@ def make_data(cfg: Config, output: int | None = None) -> None:
         )
 
 
-def run_tool(*command: object, output: int | None = None, lock: int = -1) -> None:
-    """Run a tool in a process of its own; SIGTERM ends both, the tool first.
+def run_tool(*command: object, output: int | None = None) -> None:
+    """Run a tool in a process of its own; a signal ends both, the tool first.
 
     Args:
         command: the tool's name and its arguments.
         output: file descriptor for what it prints; ours by default.
-        lock: file descriptor that it keeps open; none if negative.
 
     Raises:
         ToolError: if it fails.
     """
     words = [str(word) for word in command]
     arguments = [sys.executable, str(TOOLS / words[0]), *words[1:]]
-    fds = [lock] if lock >= 0 else []
-    process = subprocess.Popen(arguments, stdout=output, pass_fds=fds)  # noqa: S603
-    told: list[int] = []
+    started: list[subprocess.Popen[bytes]] = []
 
-    def hand_on(number: int, _: Any) -> None:
-        told.append(number)
-        process.terminate()  # upon which a training keeps its state
+    def hand_on(number: int) -> None:
+        for process in started:
+            process.send_signal(number)  # upon which a training keeps its state
 
-    before = signal.signal(signal.SIGTERM, hand_on)
+    def end(_: int) -> None:
+        for process in started:
+            process.kill()
+
+    ending = Termination(hand_on, end)
+    ending.listen()
     try:
+        environment = {**os.environ, HANDED_ON: '1'}
+        process = subprocess.Popen(arguments, stdout=output, env=environment)  # noqa: S603
+        started.append(process)
+        if ending.number:  # before there was a process to hand it on to
+            hand_on(ending.number)
         status = process.wait()
-    except KeyboardInterrupt:  # which the process was sent, too
-        process.wait()
-        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
-    if told:
-        sys.exit(EXIT_STATUS)
+        ending.stop_listening()
+    if ending.number:
+        sys.exit(exit_status(ending.number))
     if status:
         raise ToolError(
             f'tools/{words[0]} {words[1]} failed with status {status}; what it said '
             'stands above.'
         )
-
-
-@contextlib.contextmanager
-def _locked(work_dir: Path) -> Iterator[int]:
-    """A lock on a work dir, as long as a process has it open.
-
-    A training may outlive whoever started it: a second one would write over its files.
-    """
-    work_dir.mkdir(parents=True, exist_ok=True)
-    with (work_dir / _LOCK).open('a') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                f'{work_dir}: is being trained by another process; wait for it.'
-            ) from None
-        yield file.fileno()

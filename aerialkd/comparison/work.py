@@ -16,6 +16,7 @@ from aerialkd.comparison.profiles import profile_of, with_profile, with_student_
 from aerialkd.comparison.results import Result
 from aerialkd.comparison.trainings import (
     ToolError,
+    check_kept,
     is_finished,
     last_checkpoint,
     make_data,
@@ -86,8 +87,14 @@ def jobs_to_do(pair: Pair, jobs: Sequence[Job], known: Known = ()) -> list[Job]:
 
     Raises:
         ConfigError: if one needs a teacher that was trained elsewhere, or a work dir
-            holds a training of another config.
+            holds a training of another config, teacher or data.
     """
+    taught_elsewhere = {
+        seed for name, row, seed in known if (name, row) == (pair.name, TEACHER)
+    }
+    for elsewhere in (False, True):
+        chosen = [j for j in jobs if (j.seed in taught_elsewhere) == elsewhere]
+        check_kept([(j.config, j.cfg) for j in chosen], teachers_come=not elsewhere)
     finished = [job for job in jobs if job.finished]
     left = [
         job

@@ -18,6 +18,7 @@ from aerialkd.datasets.manifests import (
     is_complete,
     read_manifest,
     write_manifest,
+    writing,
 )
 from aerialkd.datasets.tiles.check import LABELS, check_names, check_tiles
 from aerialkd.datasets.tiles.counts import TileCounts
@@ -64,15 +65,17 @@ def split_dota(
     chosen = TileSettings(**settings)
     scenes = find_scenes(source, chosen.labels)
     made = _made(scenes, chosen)
-    if not is_complete(out / MANIFEST, made):
-        write_manifest(out / MANIFEST, made, complete=False)
-    for folder in (IMAGES,) if chosen.labels is None else (IMAGES, LABELS):
-        (out / folder).mkdir(exist_ok=True)
-    with _bar(f'splitting {source}', scenes, chosen, progress) as bar:
-        for scene in scenes:
-            _write_tiles(plan_scene(scene, chosen), out, chosen, bar)
-    counts = _check(scenes, out, chosen, progress)
-    write_manifest(out / MANIFEST, made, complete=True)
+    is_complete(out / MANIFEST, made)  # or it holds something else
+    with writing(out / MANIFEST):
+        if not is_complete(out / MANIFEST, made):
+            write_manifest(out / MANIFEST, made, complete=False)
+        for folder in (IMAGES,) if chosen.labels is None else (IMAGES, LABELS):
+            (out / folder).mkdir(exist_ok=True)
+        with _bar(f'splitting {source}', scenes, chosen, progress) as bar:
+            for scene in scenes:
+                _write_tiles(plan_scene(scene, chosen), out, chosen, bar)
+        counts = _check(scenes, out, chosen, progress)
+        write_manifest(out / MANIFEST, made, complete=True)
     return counts
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from aerialkd.errors import ConfigError
 from aerialkd.files import write_whole
+from aerialkd.locks import LOCK, FolderLock
 
 
 def is_complete(manifest: Path, made: dict[str, Any]) -> bool:
@@ -42,7 +43,9 @@ def read_manifest(manifest: Path) -> dict[str, Any] | None:
     """
     out = manifest.parent
     if not manifest.is_file():
-        if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        if out.is_file() or (
+            out.is_dir() and any(f.name != LOCK for f in out.iterdir())
+        ):
             raise ConfigError(
                 f'{out}: got something that was not made here, expected an empty '
                 f'folder or none; {_remedy(manifest)}.'
@@ -57,6 +60,11 @@ def read_manifest(manifest: Path) -> dict[str, Any] | None:
             f'{manifest}: not a manifest ({error}); {_remedy(manifest)}.'
         ) from error
     return dict(content)
+
+
+def writing(manifest: Path) -> FolderLock:
+    """A lock on the folder of a manifest, for whoever writes its files."""
+    return FolderLock(manifest.parent, 'written', 'choose another --out')
 
 
 def write_manifest(manifest: Path, made: dict[str, Any], complete: bool) -> None:

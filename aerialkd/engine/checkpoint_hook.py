@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from mmengine.logging import print_log
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.runner import Runner
 
-from aerialkd.engine.distributed import on_any_rank, plain_model
+from aerialkd.engine.distributed import highest_on_any_rank, plain_model
 from aerialkd.engine.last_checkpoint import (
     LAST,
     Kept,
@@ -31,9 +32,10 @@ from aerialkd.engine.last_checkpoint import (
     read_kept,
     write_kept,
 )
+from aerialkd.engine.noted_inputs import note_inputs
 from aerialkd.engine.resume_state import ResumeState
 from aerialkd.engine.resuming import validation_is_due
-from aerialkd.engine.termination import EXIT_STATUS, Termination
+from aerialkd.engine.termination import Termination, exit_status
 from aerialkd.errors import CheckpointFileError, NonFiniteError, UnknownMetric
 from aerialkd.evaluation.metric_names import (
     current_name,
@@ -56,7 +58,8 @@ class CheckpointHook(hooks.CheckpointHook):
       those beyond ``max_keep_ckpts`` and the previous best one are removed after that.
     - ``last_checkpoint`` lists the checkpoints with their digests; ``--resume`` takes
       the newest whole one, also where that file is damaged.
-    - SIGTERM ends the training after its step with ``interrupted.pth``.
+    - SIGTERM, Ctrl-C and SIGHUP end the training after its step with
+      ``interrupted.pth``; a second Ctrl-C ends it at once.
     - A checkpoint holds the random states of process and workers; a validation that
       was due when the training was killed is made up for. Resumed on one device, the
       training goes on bit for bit. With another number of processes, iterations and
@@ -118,7 +121,9 @@ class CheckpointHook(hooks.CheckpointHook):
             for part in self._folder.glob('.*.part'):  # of a training that was killed
                 part.unlink()
         self._state = ResumeState(runner)
-        self._termination.listen()
+        if self._folder is not None:
+            note_inputs(runner)
+        self._termination.listen(type(runner.train_loop).run)
         if runner.iter == 0:
             return
         self._written = (runner.epoch, runner.iter)
@@ -135,7 +140,7 @@ class CheckpointHook(hooks.CheckpointHook):
             runner.val_loop.run()
 
     def after_train(self, runner: Runner) -> None:
-        """Publish, if asked for, and give SIGTERM back."""
+        """Publish, if asked for, and give the signals back."""
         super().after_train(runner)
         self._termination.stop_listening()
 
@@ -158,8 +163,9 @@ class CheckpointHook(hooks.CheckpointHook):
     ) -> None:
         """Save if that is due, or if the process is to end."""
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
-        if on_any_rank(self._termination.requested) and _has_stepped(runner):
-            self._end(runner, dict(epoch=runner.epoch, iter=runner.iter + 1))
+        number = highest_on_any_rank(self._termination.number)
+        if number and _has_stepped(runner):
+            self._end(runner, dict(epoch=runner.epoch, iter=runner.iter + 1), number)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Save if that is due."""
@@ -174,8 +180,9 @@ class CheckpointHook(hooks.CheckpointHook):
     def after_val_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         """End if the process is to end; the validation will be made up for."""
         # Not agreed upon: processes may have other numbers of images to validate.
-        if self._state is not None and self._termination.requested:
-            self._end(runner, dict(epoch=runner.epoch, iter=runner.iter))
+        number = self._termination.number
+        if self._state is not None and number:
+            self._end(runner, dict(epoch=runner.epoch, iter=runner.iter), number)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
         """Save the best one."""
@@ -194,18 +201,18 @@ class CheckpointHook(hooks.CheckpointHook):
             raise RuntimeError('before_train was not called')
         return self._state
 
-    def _end(self, runner: Runner, meta: dict[str, int]) -> NoReturn:
-        """Save what has not been saved, and leave the process."""
+    def _end(self, runner: Runner, meta: dict[str, int], number: int) -> NoReturn:
+        """Save what has not been saved, and leave the process as a signal says."""
         if self._written != (meta['epoch'], meta['iter']):
             _check_finite(runner, meta)
             self._write(runner, INTERRUPTED, meta)
         print_log(
-            f'SIGTERM: the training is saved in {self._folder or self.out_dir}; '
-            '--resume goes on from here.',
+            f'{signal.Signals(number).name}: the training is saved in '
+            f'{self._folder or self.out_dir}; --resume goes on from here.',
             logger='current',
             level=logging.WARNING,
         )
-        raise SystemExit(EXIT_STATUS)
+        raise SystemExit(exit_status(number))
 
     def _save_checkpoint_with_step(
         self, runner: Runner, step: int, meta: dict[str, int]

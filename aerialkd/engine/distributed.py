@@ -13,11 +13,16 @@ from torch import nn
 
 def on_any_rank(happened: bool) -> bool:
     """Whether something happened in any process; every process has to ask."""
+    return bool(highest_on_any_rank(happened))
+
+
+def highest_on_any_rank(value: int) -> int:
+    """The highest of all processes' values; every process has to ask."""
     if get_world_size() == 1:
-        return happened
-    flag = torch.tensor(float(happened))
-    all_reduce(flag, 'max')
-    return bool(flag.item())
+        return value
+    highest = torch.tensor(float(value))
+    all_reduce(highest, 'max')
+    return int(highest.item())
 
 
 def plain_model(runner: Runner) -> nn.Module:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import torch
 from mmdet.models.test_time_augs import DetTTAModel
 from mmengine.config import Config, ConfigDict
+from mmengine.dist import master_only
 from mmengine.model import BaseTTAModel
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -51,7 +53,7 @@ def build_test_runner(cfg: Config, checkpoint: str, tta: bool = False) -> Runner
     cfg.load_from, cfg.resume = None, False
     if tta:
         add_test_time_augmentation(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = _runner_of(cfg)
     model = plain_model(runner)
     if isinstance(model, BaseTTAModel):
         _check_merging(model)
@@ -60,6 +62,21 @@ def build_test_runner(cfg: Config, checkpoint: str, tta: bool = False) -> Runner
     compare_names(weights.classes, cfg, 'test_dataloader', str(checkpoint))
     load_strictly(model, weights)
     return runner
+
+
+class _LeavesConfig(Runner):
+    """Its config is dumped beside its log: the work dir's is that of the training."""
+
+    @master_only
+    def dump_config(self) -> None:
+        name = Path(self.cfg.filename or self.timestamp).stem
+        self.cfg.dump(str(Path(self.log_dir) / f'{name}.py'))
+
+
+def _runner_of(cfg: Config) -> Runner:
+    chosen = RUNNERS.get(cfg.runner_type) if 'runner_type' in cfg else Runner
+    kind: type[Runner] = type(chosen.__name__, (_LeavesConfig, chosen), {})
+    return kind.from_cfg(cfg)
 
 
 def check_device(device: str) -> None:

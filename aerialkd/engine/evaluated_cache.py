@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import zipfile
 from dataclasses import fields
 from pathlib import Path
@@ -11,18 +12,22 @@ from typing import Any
 
 import numpy as np
 from mmengine.config import Config
+from mmengine.logging import print_log
 from numpy.typing import NDArray
 
+from aerialkd.datasets.data_digest import data_digest
 from aerialkd.engine.evaluated_types import EvaluatedImage, EvaluatedRun
 from aerialkd.engine.model_cfg import student_model_cfg
 from aerialkd.engine.staging import staging
 from aerialkd.errors import CheckpointError
 from aerialkd.evaluation.metric_names import current_names
+from aerialkd.files import sha256_of
 from aerialkd.loading import file_of
 
 NUMBERS, ARRAYS = 'evaluation.json', 'evaluation.npz'
 _VERSION = 3  # of the files' layout and of our measures
 _GROUND_TRUTH = ('gt_boxes', 'gt_labels', 'gt_ignored')
+_DIGESTS = ('sha256', 'data')
 _DETECTIONS = ('boxes', 'labels', 'scores')
 
 
@@ -43,14 +48,14 @@ def cached_run(
     try:
         numbers = json.loads((Path(folder) / NUMBERS).read_text(encoding='utf-8'))
         key = key_of(cfg, checkpoint, device or numbers['run']['device'])
-        if numbers['key'] != key:
+        if not _is_of(key, numbers['key'], folder):
             return None
         with (
             (Path(folder) / ARRAYS).open('rb') as file,
             np.load(file, allow_pickle=False) as arrays,
         ):
             # Both files belong together: a crash may have left one of another call.
-            if str(arrays['key']) != json.dumps(key):
+            if str(arrays['key']) != json.dumps(numbers['key']):
                 return None
             return _run_of(numbers, dict(arrays))
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
@@ -98,7 +103,26 @@ def key_of(cfg: Config, checkpoint: str | Path, device: str) -> dict[str, Any]:
         'modified': file.stat().st_mtime_ns,
         'config': hashlib.sha256(text.encode()).hexdigest(),
         'device': device,
+        'sha256': sha256_of(file),
+        'data': data_digest(cfg.get('test_dataloader'), cfg.get('test_evaluator')),
     }
+
+
+def _is_of(key: dict[str, Any], kept: dict[str, Any], folder: str | Path) -> bool:
+    """Whether what was kept under one key is that of another."""
+    if 'data' not in kept:  # as 0.1.0 kept it
+        same = kept == {name: key[name] for name in key if name not in _DIGESTS}
+        if same:
+            print_log(
+                f'{folder}: the evaluation that is kept notes no digest of its test '
+                'data; taken for one of those that are here.',
+                logger='current',
+                level=logging.WARNING,
+            )
+        return same
+    if '' in (kept['data'], key['data']):  # what is not here cannot have changed
+        kept = {**kept, 'data': key['data']}
+    return kept == key
 
 
 def _arrays(run: EvaluatedRun) -> dict[str, NDArray]:

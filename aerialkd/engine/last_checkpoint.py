@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mmengine.config import Config
 from mmengine.logging import print_log
 
 from aerialkd.errors import CheckpointError, ConfigError
@@ -65,6 +66,14 @@ def checkpoint_folder(work_dir: str | Path, out_dir: str | None) -> Path | None:
         return None
     elsewhere = out_dir is not None and str(out_dir) != str(work_dir)
     return Path(str(out_dir)) / Path(work_dir).name if elsewhere else Path(work_dir)
+
+
+def local_checkpoint_folder(cfg: Config) -> Path | None:
+    """Where a config's training keeps its checkpoints; None if MMEngine writes them."""
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    if hook.get('backend_args'):
+        return None
+    return checkpoint_folder(cfg.work_dir, hook.get('out_dir'))
 
 
 def find_resumable(folder: str | Path) -> Path | None:

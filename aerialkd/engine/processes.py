@@ -7,9 +7,29 @@ import os
 
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.dist import init_dist, is_distributed
+from mmengine.utils.dl_utils import set_multi_processing
 from torch import distributed
 
 from aerialkd.errors import ConfigError
+
+
+def join_processes(cfg: Config) -> None:
+    """Connect the processes of a launcher, as a runner does when it is built.
+
+    Args:
+        cfg: with ``launcher``; adapted where there is no GPU.
+
+    Raises:
+        ConfigError: if the launcher cannot be used here.
+    """
+    join_processes_on_cpu(cfg)
+    if cfg.get('launcher', 'none') == 'none' or is_distributed():
+        return
+    settings = cfg.get('env_cfg') or {}
+    # In this order: connecting sets a start method where there is none.
+    set_multi_processing(**settings.get('mp_cfg', {}), distributed=True)
+    init_dist(cfg.launcher, **settings.get('dist_cfg', {}))
 
 
 def join_processes_on_cpu(cfg: Config) -> None:

@@ -19,8 +19,8 @@ from aerialkd.engine.distributed import plain_model
 from aerialkd.engine.last_checkpoint import (
     check_free,
     check_resumable,
-    checkpoint_folder,
     find_resumable,
+    local_checkpoint_folder,
 )
 from aerialkd.engine.stored_settings import (
     differences,
@@ -28,6 +28,7 @@ from aerialkd.engine.stored_settings import (
     parse_settings,
     settings_of,
 )
+from aerialkd.engine.training_lock import TrainingLock
 from aerialkd.errors import ConfigError
 from aerialkd.loading import file_of, read_checkpoint
 
@@ -44,6 +45,8 @@ SAFEGUARDS = {
 def build_train_runner(cfg: Config) -> Runner:
     """Build a runner whose ``train()`` trains a config.
 
+    No other training may write its work dir until that has ended.
+
     Hooks that keep a training safe are added where the config has them not;
     ``default_hooks=dict(non_finite_loss=None)`` leaves one out.
 
@@ -51,8 +54,9 @@ def build_train_runner(cfg: Config) -> Runner:
         cfg: a plain or a distillation config; changed in place.
 
     Raises:
-        ConfigError: if heads and data have other classes, or a weight of a loss or the
-            optimizer's is no finite number.
+        ConfigError: if heads and data have other classes, a weight of a loss or the
+            optimizer's is no finite number, another process trains in the work dir, or
+            it cannot be written.
     """
     hooks = cfg.setdefault('default_hooks', {})
     there = {hook.get('type') for hook in _hooks(cfg)}
@@ -62,8 +66,15 @@ def build_train_runner(cfg: Config) -> Runner:
         elif there.isdisjoint({hook, hook.removeprefix('aerialkd.')}):
             hooks[name] = dict(type=hook)
     check_numbers(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    check_classes(cfg, plain_model(runner), TRAINING_LOADERS)
+    lock = TrainingLock(cfg)
+    lock.acquire()
+    try:
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        check_classes(cfg, plain_model(runner), TRAINING_LOADERS)
+    except BaseException:
+        lock.release()
+        raise
+    lock.hold_while_training(runner)
     return runner
 
 
@@ -78,7 +89,7 @@ def resume_newest(cfg: Config) -> None:
     Raises:
         CheckpointError: if there are checkpoints, but none from which to go on.
     """
-    folder = _checkpoint_folder(cfg)
+    folder = local_checkpoint_folder(cfg)
     if folder is None:
         cfg.resume, cfg.load_from = True, None  # MMEngine looks for it
         return
@@ -117,19 +128,11 @@ def settle_start(
         raise ConfigError(f'{ALLOW}: got no --resume, with which it goes.')
     if resumes and cfg.load_from:
         _check_same_settings(cfg, allow_changes)
-    folder = _checkpoint_folder(cfg)
+    folder = local_checkpoint_folder(cfg)
     if folder is not None and not (resumes and (newest or _is_in(folder, cfg))):
         unusable = 'Name one that lies there with --resume FILE' if resume else ''
         check_free(folder, unusable or 'Go on with --resume')
     barrier()
-
-
-def _checkpoint_folder(cfg: Config) -> Path | None:
-    """Where checkpoints are kept; None where that is MMEngine's business."""
-    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    if hook.get('backend_args'):
-        return None
-    return checkpoint_folder(cfg.work_dir, hook.get('out_dir'))
 
 
 def _is_in(folder: Path, cfg: Config) -> bool:

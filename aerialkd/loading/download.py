@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -21,7 +22,7 @@ from aerialkd.errors import (
     DownloadError,
     DownloadRefused,
 )
-from aerialkd.files import sha256_of, whole_file
+from aerialkd.files import sha256_of, whole_file, write_whole
 
 SECONDS = 60
 """How long a silent server is waited for."""
@@ -60,6 +61,7 @@ def downloaded(url: str, digest: str, path: Path | None = None) -> Path:
         url: http or https.
         digest: the file's SHA-256, hexadecimal, or the start of that; '' if unknown.
             A kept file with another one is replaced, a download with another deleted.
+            Where it is unknown, a file that was kept from another address is replaced.
         path: where it is kept; see :func:`kept_file`.
 
     Raises:
@@ -68,7 +70,7 @@ def downloaded(url: str, digest: str, path: Path | None = None) -> Path:
     """
     path = path or kept_file(url)
     try:
-        if is_main_process() and not _is_kept(path, digest):
+        if is_main_process() and not _is_kept(path, digest, url):
             _download(url, path, digest)
     finally:
         barrier()  # also after an error: the others must not wait for ever
@@ -80,8 +82,24 @@ def downloaded(url: str, digest: str, path: Path | None = None) -> Path:
     return path
 
 
-def _is_kept(path: Path, digest: str) -> bool:
-    return path.is_file() and sha256_of(path).startswith(digest)
+def _is_kept(path: Path, digest: str, url: str) -> bool:
+    """Whether a file that is there is the one; without a digest its note tells."""
+    if not path.is_file() or digest:
+        return path.is_file() and sha256_of(path).startswith(digest)
+    try:
+        noted = json.loads(_note_of(path).read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        print_log(
+            f'{path}: nothing notes from where it is; taken for {url}.',
+            logger='current',
+            level=logging.WARNING,
+        )
+        return True
+    return bool(noted == {'url': url, 'sha256': sha256_of(path)})
+
+
+def _note_of(path: Path) -> Path:
+    return path.with_name(f'.{path.name}.json')
 
 
 def _download(url: str, path: Path, digest: str) -> None:
@@ -102,6 +120,9 @@ def _download(url: str, path: Path, digest: str) -> None:
                     f'{url}: got a file with SHA-256 {got}, expected {digest}; it was '
                     'deleted unread. Correct the address or the digest.'
                 )
+        if not digest:  # by which it could be told later
+            note = json.dumps({'url': url, 'sha256': got})
+            write_whole(_note_of(path), note.encode())
     except (OSError, HTTPException, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise

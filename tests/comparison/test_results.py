@@ -82,5 +82,17 @@ def test_contradictions_are_errors():
     configs = [result('pkd', seed, 10.0, config=str(seed)) for seed in (0, 1)]
     with pytest.raises(ConfigError, match="the config '0' and '1'"):
         join(configs)
+    digests = [
+        result('teacher', 0, 20.0, checkpoint_sha256='a' * 64),
+        result('pkd', 0, 10.0, checkpoint_sha256='b' * 64, teacher_sha256='a' * 64),
+        result('pkd', 1, 10.0, checkpoint_sha256='b' * 64, teacher_sha256='c' * 64),
+    ]
+    join(digests)
+    retrained = replace(digests[0], origin=dict(checkpoint_sha256='d' * 64))
+    with pytest.raises(ConfigError, match='have the teacher_sha256'):
+        join([retrained, *digests[1:]])
+    data = [result('pkd', n, 10.0, train_data_sha256=str(n)) for n in (0, 1)]
+    with pytest.raises(ConfigError, match="the train_data_sha256 '0' and '1'"):
+        join(data)
     # Another method has another config.
     join([configs[0], result('mgd', 0, 10.0, config='2')])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,7 +19,9 @@ from aerialkd.comparison.results import read_csv, write_csv
 from aerialkd.comparison.trainings import ToolError, last_checkpoint, seeded
 from aerialkd.comparison.work import jobs_of, jobs_to_do, results_of, train_all
 from aerialkd.engine.evaluated_cache import keep, key_of
+from aerialkd.engine.noted_inputs import note_inputs
 from aerialkd.errors import ConfigError
+from aerialkd.files import sha256_of
 from tests.comparison.miniature import NAME, write_pair
 from tests.finished import evaluation, measured
 
@@ -242,3 +245,59 @@ def test_earlier_results_are_joined_and_not_trained_again(tmp_path, pair, traine
     finish(seeded(pair.methods['pkd'], 0), ap=0.2)
     with pytest.raises(ConfigError, match='two results of pkd, seed 0'):
         compare(options(tmp_path, seeds=2, from_csv=[kept]))
+
+
+def note(cfg):
+    begun = dict(work_dir=cfg.work_dir, _resume=False, _load_from=None)
+    note_inputs(SimpleNamespace(cfg=cfg, **begun))
+
+
+def test_students_of_a_teacher_that_was_trained_anew_are_named(pair, trained):
+    jobs = jobs_of(pair, METHODS, seeds=1)
+    for job in jobs:
+        finish(job.cfg)
+        note(job.cfg)
+    assert jobs_to_do(pair, jobs) == []
+    teacher = last_checkpoint(jobs[0].cfg)
+    teacher.write_bytes(b'trained anew')
+    with pytest.raises(ConfigError) as refused:
+        jobs_to_do(pair, jobs)
+    students = ' '.join(job.cfg.work_dir for job in jobs[2:])
+    assert f'move it away, or remove it: rm -r {students}' in str(refused.value)
+    # Where its work dir was removed it is going to be trained anew.
+    teacher.unlink()
+    with pytest.raises(ConfigError, match='by a teacher that is going to be trained'):
+        jobs_to_do(pair, jobs)
+    assert jobs_to_do(pair, jobs, [(NAME, 'teacher', 0)]) == []  # it is elsewhere
+    assert not trained
+
+
+def test_results_state_what_they_were_made_from(pair, trained):
+    jobs = jobs_of(pair, METHODS, seeds=1)
+    for job in jobs:
+        finish(job.cfg)
+        note(job.cfg)
+    teacher, _, _, pkd = results_of(pair, jobs, profile=False)
+    own = teacher.origin['checkpoint_sha256']
+    assert own == sha256_of(last_checkpoint(jobs[0].cfg))
+    assert pkd.origin['teacher_sha256'] == own
+
+
+def test_a_step_is_profiled_again_with_another_teacher(pair, trained, profiled):
+    train_all(jobs_of(pair, METHODS, seeds=1))
+    jobs = jobs_of(pair, METHODS, seeds=1)
+    results_of(pair, jobs, profile=True)
+    config = Path(jobs[0].config)
+    config.write_text(
+        config.read_text().replace('base_channels=16', 'base_channels=12')
+    )
+    results_of(pair, jobs, profile=True)
+    assert profiled == ['mgd_retinanet', 'pkd_retinanet'] * 2
+    # One that notes no inputs is taken as it is.
+    for method in ('mgd', 'pkd'):
+        file = Path(seeded(pair.methods[method], 0).work_dir) / profiles.NAME
+        kept = json.loads(file.read_text())
+        del kept['inputs']
+        file.write_text(json.dumps(kept))
+    results_of(pair, jobs, profile=True)
+    assert len(profiled) == 4

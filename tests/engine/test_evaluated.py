@@ -1,7 +1,9 @@
 """A checkpoint is evaluated once, completely, and what is kept can be trusted."""
 
+import functools
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +109,54 @@ def test_what_was_kept_does_not_serve_another(run, work_dir, cfg, change):
         assert cached_run(cfg, checkpoint, work_dir, device) is None
     finally:
         os.utime(checkpoint, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def kept_with(folder, run, cfg, checkpoint, **changes):
+    """An evaluation that is kept under another key; whether it is read."""
+    key = {**evaluated_cache.key_of(cfg, checkpoint, 'cpu'), **changes}
+    key = {name: value for name, value in key.items() if value is not None}
+    evaluated_cache.keep(run, key, folder)
+    return cached_run(cfg, checkpoint, folder) is not None
+
+
+def test_content_is_compared_where_times_are_the_same(run, work_dir, cfg, tmp_path):
+    kept = functools.partial(kept_with, tmp_path, run, cfg, work_dir / 'epoch_1.pth')
+    assert kept()
+    assert not kept(sha256='another')
+    assert not kept(data='another')
+    assert kept(data='')  # evaluated elsewhere, without a digest to compare with
+
+
+def test_a_changed_annotation_is_noticed(run, work_dir, cfg, tmp_path):
+    before = Path(cfg.test_dataloader.dataset.data_root)
+    cfg.test_dataloader.dataset.data_root = str(tmp_path / 'val')
+    shutil.copytree(before, tmp_path / 'val')
+    checkpoint = work_dir / 'epoch_1.pth'
+    assert kept_with(tmp_path / 'kept', run, cfg, checkpoint)
+    file = next((tmp_path / 'val/annotations').iterdir())
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text(''.join(lines[1:]))
+    assert cached_run(cfg, checkpoint, tmp_path / 'kept') is None
+    file.write_text(''.join(lines))
+    assert cached_run(cfg, checkpoint, tmp_path / 'kept') is not None
+    shutil.rmtree(tmp_path / 'val')
+    assert cached_run(cfg, checkpoint, tmp_path / 'kept') is not None
+
+
+def test_what_was_kept_without_digests_is_read_and_named(
+    run, work_dir, cfg, tmp_path, monkeypatch
+):
+    said = []
+    monkeypatch.setattr(
+        evaluated_cache, 'print_log', lambda text, **_: said.append(text)
+    )
+    older = dict(sha256=None, data=None)
+    assert kept_with(tmp_path, run, cfg, work_dir / 'epoch_1.pth', **older)
+    assert len(said) == 1
+    assert 'notes no digest of its test data' in said[0]
+    changed = dict(older, size=1)
+    assert not kept_with(tmp_path, run, cfg, work_dir / 'epoch_1.pth', **changed)
+    assert len(said) == 1
 
 
 @pytest.mark.parametrize('name', ['evaluation.json', 'evaluation.npz'])

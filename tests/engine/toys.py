@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import random
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -24,6 +25,7 @@ from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS
 from mmengine.runner import Runner
 from torch import nn
 
+from aerialkd.locks import FolderLock
 from tests.processes import environments
 
 IMAGES, LENGTH = 11, 4  # batches of three, the last one smaller
@@ -246,6 +248,25 @@ def in_child(run: Callable[[], object]) -> int:
             os._exit(status)
     status = os.waitpid(child, 0)[1]
     return os.waitstatus_to_exitcode(status)
+
+
+@contextlib.contextmanager
+def locked_elsewhere(folder: Path) -> Iterator[int]:
+    """Another process holds the lock of a folder; gives its number."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        FolderLock(folder).acquire()
+        os.write(write, b'x')
+        signal.pause()
+    os.read(read, 1)
+    try:
+        yield child
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(read)
+        os.close(write)
 
 
 def in_processes(number, run):

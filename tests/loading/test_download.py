@@ -14,6 +14,7 @@ from aerialkd.engine import load_weights
 from aerialkd.errors import CheckpointError
 from aerialkd.files import sha256_of
 from aerialkd.loading import model_zoos
+from aerialkd.loading.download import downloaded
 from tests.loading.hostile import STATE, content, system
 from tests.shipped import ROOT
 
@@ -288,3 +289,21 @@ def test_unknown_names_of_other_zoos(name, close):
 def test_names_of_other_kinds_say_what_is_read():
     with pytest.raises(CheckpointError, match=r'jhu://.*not read.*open-mmlab://'):
         load('jhu://resnet50_gn_ws')
+
+
+def test_a_file_of_the_same_name_from_elsewhere_is_not_taken_for_it(server):
+    """Of names without a digest, as init_cfg has them."""
+    for number, folder in enumerate(('a', 'b')):
+        (server.www / folder).mkdir()
+        (server.www / folder / 'weights.pth').write_bytes(b'%d' % number)
+    first, second = (f'{server.url}/{folder}/weights.pth' for folder in 'ab')
+    assert downloaded(first, '').read_bytes() == b'0'
+    assert downloaded(first, '').read_bytes() == b'0'
+    assert server.requests == 1
+    kept = downloaded(second, '')
+    assert kept.read_bytes() == b'1'
+    assert server.requests == 2
+    # What somebody else put there is taken, and said.
+    (kept.parent / '.weights.pth.json').unlink()
+    assert downloaded(first, '').read_bytes() == b'1'
+    assert server.requests == 2

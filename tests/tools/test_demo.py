@@ -38,17 +38,19 @@ def test_methods_are_the_distillations_of_the_demo(demo):
         demo.chosen_methods('retinanet', ['pkd', 'kd-rnet'])
 
 
-def test_the_demo_trains_evaluates_and_reports(demo, monkeypatch, capsys):
+def test_the_demo_trains_evaluates_and_reports(demo, monkeypatch, capsys, tmp_path):
     done = []
     monkeypatch.setattr('sys.argv', ['demo.py', '--seeds', '0', '1'])
     monkeypatch.setattr(demo, 'make_data', lambda _: done.append('data'))
     monkeypatch.setattr(demo, 'train', lambda file, cfg: done.append(cfg.work_dir))
     monkeypatch.setattr(demo, 'run_tool', lambda *words: done.append(words))
     monkeypatch.setattr(demo, 'evaluate', lambda *_: {'AP': 1.0})
+    settings = demo.DEMOS['retinanet']._replace(work_dir=tmp_path)
+    monkeypatch.setitem(demo.DEMOS, 'retinanet', settings)
     demo.main()
     names = ('retinanet_teacher', 'retinanet_student', 'pkd_retinanet')
     folders = [f'work_dirs/demo/{seed}{n}' for seed in ('', 'seed_1/') for n in names]
-    out = ('--out', Path('work_dirs/demo/report.html'))
+    out = ('--out', tmp_path / 'report.html')
     assert done == ['data', *folders, ('report.py', *folders, *out)]
     assert '1.00 ± 0.00' in capsys.readouterr().out
 

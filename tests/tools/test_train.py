@@ -6,7 +6,12 @@ import itertools
 
 import pytest
 
+from aerialkd.cli import read_config
+from aerialkd.engine import build_train_runner
+from aerialkd.locks import FolderLock
 from tests.builders import pkd_distiller, retinanet
+from tests.engine.toys import in_child, locked_elsewhere
+from tests.processes import Tool, environments
 from tests.trained import visdrone_config
 
 _number = itertools.count()
@@ -63,8 +68,14 @@ def test_distillation_lands_beside_its_student(run, config, student):
     before = content(student)
     _, status = run('train', config.with_name('pkd.py'), *options())
     assert status == 0
-    assert (student.parent / 'pkd' / 'epoch_1.pth').is_file()
+    checkpoint = student.parent / 'pkd' / 'epoch_1.pth'
+    assert checkpoint.is_file()
     assert content(student) == before
+    # Tested there, its config stays that of the training.
+    dumped = checkpoint.with_name('pkd.py').read_text()
+    assert run('test', config.with_name('pkd.py'), checkpoint, *options())[1] == 0
+    assert checkpoint.with_name('pkd.py').read_text() == dumped
+    assert 'teacher' in dumped
 
 
 def test_second_training_does_not_write_over_the_first(run, config, student):
@@ -110,3 +121,47 @@ def test_name_of_weights_that_do_not_exist(run, config, tmp_path):
     line, status = run('train', config, '--work-dir', tmp_path, *options(**weights))
     assert status == 2
     assert line.startswith('error: torchvision://resnet: got a name that')
+
+
+@pytest.mark.parametrize('place', ['work dir', 'folder of checkpoints'])
+def test_a_second_training_at_the_same_time_is_refused(run, config, tmp_path, place):
+    work_dir = tmp_path / 'mine'
+    elsewhere = {'default_hooks.checkpoint.out_dir': tmp_path / 'checkpoints'}
+    folder = work_dir if place == 'work dir' else tmp_path / 'checkpoints/mine'
+    (tmp_path / 'link').symlink_to(tmp_path)
+    where = ('--work-dir', tmp_path / 'link/mine', '--resume')
+    with locked_elsewhere(folder) as other:
+        line, status = run('train', config, *where, *options(**elsewhere))
+    assert status == 2
+    assert f'mine: is being trained by process {other} on ' in line
+    assert 'choose another --work-dir' in line
+    assert not list(tmp_path.rglob('*.pth'))
+    assert not list(tmp_path.rglob('*.py'))
+
+
+def test_a_training_gives_the_lock_back_and_keeps_it_meanwhile(config, tmp_path):
+    cfg = read_config(config)
+    cfg.work_dir, cfg.experiment_name = str(tmp_path), f'train_{next(_number)}'
+    runner = build_train_runner(cfg)
+    assert in_child(FolderLock(tmp_path).acquire) == 1
+    runner.train_loop  # noqa: B018 - built
+    runner.train_loop.run = failing
+    with pytest.raises(ArithmeticError):
+        runner.train()
+    assert in_child(FolderLock(tmp_path).acquire) == 0
+
+
+def failing():
+    raise ArithmeticError
+
+
+@pytest.mark.alone
+def test_of_two_processes_both_learn_that_another_trains(config, tmp_path):
+    with locked_elsewhere(tmp_path / 'mine'):
+        words = ('--work-dir', tmp_path / 'mine', '--launcher', 'pytorch')
+        tools = [Tool('train', config, *words, environment=e) for e in environments(2)]
+        for tool in tools:
+            done = tool.finish()
+            assert done.returncode == 2
+            assert 'is being trained by process' in done.stderr.splitlines()[-1]
+    assert not list(tmp_path.rglob('*.py'))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from aerialkd.datasets.made.layouts import LAYOUTS
-from aerialkd.datasets.manifests import is_complete, write_manifest
+from aerialkd.datasets.manifests import is_complete, write_manifest, writing
 from aerialkd.errors import ConfigError
 from aerialkd.files import write_whole
 
@@ -57,6 +58,14 @@ def make_data(
     }
     if is_complete(out / MANIFEST, made):
         return out
+    with writing(out / MANIFEST):
+        if not is_complete(out / MANIFEST, made):
+            _make(layout, out, made, progress)
+    return out
+
+
+def _make(layout: str, out: Path, made: dict[str, Any], progress: bool) -> None:
+    images, size, seed = made['images'], made['size'], made['seed']
     write_manifest(out / MANIFEST, made, complete=False)
     to_train = round(images * TRAINING_SHARE)
     splits = {'train': range(to_train), 'val': range(to_train, images)}
@@ -78,7 +87,6 @@ def make_data(
     for path, content in chosen.lists(splits).items():
         write_whole(out / path, content, durable=False)
     write_manifest(out / MANIFEST, made, complete=True)
-    return out
 
 
 def _check_arguments(layout: str, images: int, size: int, seed: int) -> None:
