@@ -20,7 +20,9 @@ from mmengine.logging import print_log
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.runner import Runner
 
+from aerialkd.engine.best_score import forget_other_scores
 from aerialkd.engine.distributed import on_any_rank, plain_model
+from aerialkd.engine.inputs import teacher_digests
 from aerialkd.engine.last_checkpoint import (
     Kept,
     check_resumable,
@@ -30,6 +32,7 @@ from aerialkd.engine.last_checkpoint import (
     write_kept,
 )
 from aerialkd.engine.resume_state import ResumeState
+from aerialkd.engine.resumed_settings import DIGESTS
 from aerialkd.engine.resuming import validation_is_due
 from aerialkd.engine.termination import EXIT_STATUS, Termination
 from aerialkd.errors import CheckpointError, ConfigError, NonFiniteError
@@ -70,6 +73,7 @@ class CheckpointHook(hooks.CheckpointHook):
         self._folder: Path | None = None  # None: not local
         self._state: ResumeState | None = None  # None: nothing is trained
         self._loaded: dict[str, Any] | None = None
+        self._digests: dict[str, str] | None = None
         self._termination = Termination()
         self._writes_training = False
         self.keep_ckpt_ids: deque[int] = deque()
@@ -92,7 +96,8 @@ class CheckpointHook(hooks.CheckpointHook):
         """Count what a checkpoint counts in iterations in those of this training."""
         if runner._resume:
             check_resumable(checkpoint, runner._load_from)
-            self._loaded = ResumeState.adapt(runner, checkpoint)
+            digests = self._teacher_digests(runner)
+            self._loaded = ResumeState.adapt(runner, checkpoint, digests)
 
     def before_train(self, runner: Runner) -> None:
         """Restore the random states, and make up for a validation that was missed."""
@@ -101,6 +106,7 @@ class CheckpointHook(hooks.CheckpointHook):
             for part in self._folder.glob('.*.part'):  # of a training that was killed
                 part.unlink()
         self._state = ResumeState(runner)
+        self._teacher_digests(runner)  # in every process, the file as it was read
         self._termination.listen()
         if runner.iter == 0:
             return
@@ -163,13 +169,22 @@ class CheckpointHook(hooks.CheckpointHook):
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
         """Save the best one."""
         if self._state is not None:
-            self._state.after_validation()
+            self._state.after_validation(runner, metrics)
         super().after_val_epoch(runner, metrics)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add what a training goes on from."""
+        """Add what a training goes on from, and which teachers it had."""
+        digests = self._teacher_digests(runner)
+        if digests:
+            checkpoint['meta'][DIGESTS] = digests
         if self._writes_training:
             self._training.add_to(checkpoint)
+
+    def _teacher_digests(self, runner: Runner) -> dict[str, str]:
+        """Of the teachers' files; every process computes them once."""
+        if self._digests is None:
+            self._digests = teacher_digests(runner.cfg)
+        return self._digests
 
     @property
     def _training(self) -> ResumeState:
@@ -268,6 +283,7 @@ class CheckpointHook(hooks.CheckpointHook):
                 f'save_best: got {", ".join(sorted(unknown))}, expected some of '
                 f'{", ".join(metrics)}; set default_hooks.checkpoint.save_best.'
             )
+        forget_other_scores(self, runner, metrics)
         if self._folder is None:
             super()._save_best_checkpoint(runner, metrics)
             return

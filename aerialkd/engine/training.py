@@ -142,12 +142,8 @@ def _check_same_settings(cfg: Config, allow_changes: bool) -> None:
     if found and not allow_changes:
         raise ConfigError(
             f'{cfg.load_from}: its training had other settings: {listed(found)}. Train '
-            f'in another --work-dir, or resume with {ALLOW} (learning rates and other '
-            "states of the optimizer stay the checkpoint's)."
+            f'in another --work-dir, or resume with {ALLOW}.'
         )
-    if found:
-        changes = listed(found, len(found))
-        _warn(f'{cfg.load_from}: resumed with other settings: {changes}.')
 
 
 def _warn(message: str) -> None:
