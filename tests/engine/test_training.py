@@ -162,7 +162,7 @@ class TestResume:
             ('param_scheduler.1.T_max', 9),
             ('param_scheduler.2.milestones', [4, 8]),
             ('model.test_cfg', dict(max_per_img=500)),
-            ('model.loss_cls.loss_weight', 2.0),
+            ('model.loss_weight', 2.0),
             ('model.teacher_ckpt', 'other.pth'),
             ('model.init_cfg', dict(type='Pretrained', checkpoint='torchvision://x')),
             ('train_dataloader.num_workers', 4),
