@@ -54,8 +54,10 @@ class CheckpointHook(hooks.CheckpointHook):
     - SIGTERM ends the training after its step with ``interrupted.pth``.
     - A checkpoint holds the random states of process and workers; a validation that
       was due when the training was killed is made up for. Resumed on one device, the
-      training goes on bit for bit. With another number of processes, iterations and
-      schedules are counted anew.
+      training goes on bit for bit. With another number of processes, iterations are
+      counted anew.
+    - Learning rates, schedules and other settings of the optimizer are the config's,
+      even if the checkpoint's training had others; what differs is named.
     - A model with parameters that are not finite is not saved.
 
     Args:
@@ -304,7 +306,8 @@ class CheckpointHook(hooks.CheckpointHook):
         self._set_best_files({key: after[key] or before[key] for key in after})
         for old, new in zip(before.values(), after.values(), strict=True):
             if old and new and old != new and is_main_process():
-                Path(old).unlink(missing_ok=True)
+                # Of this folder: another training's may have been resumed.
+                (self._folder / Path(old).name).unlink(missing_ok=True)
 
     def _best_files(self) -> dict[str, str | None]:
         if len(self.key_indicators) == 1:

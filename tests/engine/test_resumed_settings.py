@@ -268,3 +268,13 @@ class TestBestScore:
         state = torch.load(tmp_path / 'state.pt', weights_only=False)
         assert state['best'][1] == best
         assert (tmp_path / 'best_score_epoch_2.pth').is_file()
+
+    def test_another_trainings_best_one_stays(self, tmp_path):
+        first, second = tmp_path / 'first', tmp_path / 'second'
+        second.mkdir()
+        options = dict(default_hooks=self.hook(), optim_wrapper=SGD)
+        assert in_child(lambda: train_toy(first, epochs=5, **options)) == 0
+        options |= dict(resume=True, load_from=str(first / 'epoch_5.pth'))
+        assert in_child(lambda: train_toy(second, epochs=6, **options)) == 0
+        assert (second / 'best_score_epoch_6.pth').is_file()
+        assert (first / 'best_score_epoch_2.pth').is_file()

@@ -181,6 +181,15 @@ class TestResume:
         assert cfg.load_from == f'{finished}/epoch_2.pth'
         assert not warnings
 
+    def test_weights_to_start_from_have_no_effect(self, finished, warnings):
+        cfg = toy_config(finished, epochs=2, load_from='other.pth')
+        settle_start(cfg, 'auto')
+        assert cfg.load_from == f'{finished}/epoch_2.pth'
+        (line,) = warnings
+        assert line.startswith(
+            "load_from: stored None, given 'other.pth'; without effect"
+        )
+
     def test_that_the_config_asks_for(self, finished):
         cfg = toy_config(finished, epochs=2, resume=True)
         settle_start(cfg)
