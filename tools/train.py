@@ -32,8 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         ALLOW,
         action='store_true',
-        help='resume although model, training data, optimizer, schedule or seed are '
-        "not the checkpoint's",
+        help="resume although model, training data or seed are not the checkpoint's",
     )
     return parser.parse_args()
 

@@ -22,7 +22,9 @@ from mmengine.logging import print_log
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.runner import Runner
 
+from aerialkd.engine.best_score import forget_other_scores
 from aerialkd.engine.distributed import highest_on_any_rank, plain_model
+from aerialkd.engine.inputs import teacher_digests
 from aerialkd.engine.last_checkpoint import (
     LAST,
     Kept,
@@ -34,6 +36,7 @@ from aerialkd.engine.last_checkpoint import (
 )
 from aerialkd.engine.noted_inputs import note_inputs
 from aerialkd.engine.resume_state import ResumeState
+from aerialkd.engine.resumed_settings import DIGESTS
 from aerialkd.engine.resuming import validation_is_due
 from aerialkd.engine.termination import Termination, exit_status
 from aerialkd.errors import CheckpointFileError, NonFiniteError, UnknownMetric
@@ -62,8 +65,10 @@ class CheckpointHook(hooks.CheckpointHook):
       ``interrupted.pth``; a second Ctrl-C ends it at once.
     - A checkpoint holds the random states of process and workers; a validation that
       was due when the training was killed is made up for. Resumed on one device, the
-      training goes on bit for bit. With another number of processes, iterations and
-      schedules are counted anew.
+      training goes on bit for bit. With another number of processes, iterations are
+      counted anew.
+    - Learning rates, schedules and other settings of the optimizer are the config's,
+      even if the checkpoint's training had others; what differs is named.
     - A model with parameters that are not finite is not saved, and none is the best one
       for a measure without ground truth.
     - Whether more is better is known of the measures of aerialkd without ``rule``.
@@ -85,6 +90,7 @@ class CheckpointHook(hooks.CheckpointHook):
         self._folder: Path | None = None  # None: not local
         self._state: ResumeState | None = None  # None: nothing is trained
         self._loaded: dict[str, Any] | None = None
+        self._digests: dict[str, str] | None = None
         self._termination = Termination()
         self._writes_training = False
         self.keep_ckpt_ids: deque[int] = deque()
@@ -112,7 +118,8 @@ class CheckpointHook(hooks.CheckpointHook):
             scalars = hub['log_scalars'] if isinstance(hub, dict) else {}
             for name in list(scalars):
                 scalars[current_name(name)] = scalars.pop(name)
-            self._loaded = ResumeState.adapt(runner, checkpoint)
+            digests = self._teacher_digests(runner)
+            self._loaded = ResumeState.adapt(runner, checkpoint, digests)
 
     def before_train(self, runner: Runner) -> None:
         """Restore the random states, and make up for a validation that was missed."""
@@ -121,8 +128,9 @@ class CheckpointHook(hooks.CheckpointHook):
             for part in self._folder.glob('.*.part'):  # of a training that was killed
                 part.unlink()
         self._state = ResumeState(runner)
+        digests = self._teacher_digests(runner)  # in every process
         if self._folder is not None:
-            note_inputs(runner)
+            note_inputs(runner, digests)
         self._termination.listen(type(runner.train_loop).run)
         if runner.iter == 0:
             return
@@ -187,13 +195,22 @@ class CheckpointHook(hooks.CheckpointHook):
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
         """Save the best one."""
         if self._state is not None:
-            self._state.after_validation()
+            self._state.after_validation(runner, metrics)
         super().after_val_epoch(runner, metrics)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add what a training goes on from."""
+        """Add what a training goes on from, and which teachers it had."""
+        digests = self._teacher_digests(runner)
+        if digests:
+            checkpoint['meta'][DIGESTS] = digests
         if self._writes_training:
             self._training.add_to(checkpoint)
+
+    def _teacher_digests(self, runner: Runner) -> dict[str, str]:
+        """Of the teachers' files; every process computes them once."""
+        if self._digests is None:
+            self._digests = teacher_digests(runner.cfg)
+        return self._digests
 
     @property
     def _training(self) -> ResumeState:
@@ -310,6 +327,7 @@ class CheckpointHook(hooks.CheckpointHook):
                 f'save_best: got {", ".join(sorted(unknown))}, expected some of '
                 f'{", ".join(metrics)}; set default_hooks.checkpoint.save_best.'
             )
+        forget_other_scores(self, runner)
         metrics = {key: metrics[key] for key in self.key_indicators}
         rules = zip(self.key_indicators, self.rules, strict=True)
         for key in [key for key, rule in rules if is_missing(metrics[key], rule)]:
@@ -341,7 +359,8 @@ class CheckpointHook(hooks.CheckpointHook):
         self._set_best_files({key: after[key] or before[key] for key in after})
         for old, new in zip(before.values(), after.values(), strict=True):
             if old and new and old != new and is_main_process():
-                Path(old).unlink(missing_ok=True)
+                # Of this folder: another training's may have been resumed.
+                (self._folder / Path(old).name).unlink(missing_ok=True)
 
     def _init_rule(
         self, rules: list[str | None], key_indicators: Sequence[str]

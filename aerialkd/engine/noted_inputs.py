@@ -33,17 +33,22 @@ Inputs = dict[str, str]
 _said: set[Path] = set()
 
 
-def note_inputs(runner: Runner) -> None:
+def note_inputs(runner: Runner, teachers: Inputs | None = None) -> None:
     """Write down what a training that begins, or goes on, is made from.
 
     Every process has to call it. Where a training goes on with other data, this is
     said; what it was made from before stays noted.
 
+    Args:
+        runner: about to train.
+        teachers: digests of the teachers' files, if they are known already.
+
     Raises:
         CheckpointError: if a teacher's file is missing.
         ConfigError: if it cannot be written, or a config that is named is missing.
     """
-    teachers = teacher_digests(runner.cfg)  # it may wait for the other processes
+    if teachers is None:
+        teachers = teacher_digests(runner.cfg)  # it may wait for the other processes
     if not is_main_process():
         return
     inputs = _without_teachers(runner.cfg) | teachers

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 from mmengine.dist import get_rank
@@ -18,13 +20,9 @@ from aerialkd.engine.random_states import (
     set_random_state,
     take_state,
 )
-from aerialkd.engine.resuming import (
-    adapt_checkpoint,
-    adapt_lengths,
-    remaining,
-    sampler_of,
-    surroundings,
-)
+from aerialkd.engine.replay import Validation
+from aerialkd.engine.resumed_settings import settle_settings
+from aerialkd.engine.resuming import recount, remaining, sampler_of, surroundings
 
 _KEY = 'aerialkd_resume'
 
@@ -46,6 +44,7 @@ class ResumeState:
         self._skipped = 0  # batches at the beginning of this epoch
         self._boundary: State | None = None  # before the validation that is running
         self._validated = False
+        self._validations: list[Validation] = []
         loaders = [self._loader]
         if runner.val_loop is not None:
             loaders.append(runner.val_loop.dataloader)
@@ -54,12 +53,24 @@ class ResumeState:
             self._loader.collate_fn = CarryState(self._loader.collate_fn)
 
     @staticmethod
-    def adapt(runner: Runner, checkpoint: dict[str, Any]) -> dict[str, Any] | None:
-        """Take our part out of a checkpoint and adapt the rest to this training."""
+    def adapt(
+        runner: Runner, checkpoint: dict[str, Any], digests: Mapping[str, str]
+    ) -> dict[str, Any] | None:
+        """Take our part out of a checkpoint and adapt the rest to this training.
+
+        Args:
+            runner: about to resume.
+            checkpoint: changed in place.
+            digests: of the teachers' files.
+        """
         part: dict[str, Any] | None = checkpoint.pop(_KEY, None)
-        adapt_lengths(runner, checkpoint)
+        moved, validations = True, None
         if part is not None:
-            adapt_checkpoint(runner, checkpoint, part['surroundings'])
+            moved = part['surroundings'] != surroundings(runner)
+            recount(runner, checkpoint, part['surroundings'])
+            if 'validations' in part:
+                validations = [Validation(*one) for one in part['validations']]
+        settle_settings(runner, checkpoint, moved, validations, digests)
         return part
 
     def add_to(self, checkpoint: dict[str, Any]) -> None:
@@ -70,6 +81,7 @@ class ResumeState:
             'workers': self._workers,
             'sampler_seed': getattr(sampler_of(self._loader), 'seed', None),
             'validated': self._validated,
+            'validations': [tuple(one) for one in self._validations],
         }
 
     def restore(self, runner: Runner, part: dict[str, Any] | None) -> bool:
@@ -86,6 +98,7 @@ class ResumeState:
                 level=logging.WARNING,
             )
             return False
+        self._validations = [Validation(*one) for one in part.get('validations', [])]
         done = runner.iter
         if self._by_epoch:
             done -= runner.epoch * self._surroundings['epoch_length']
@@ -131,9 +144,11 @@ class ResumeState:
         """Keep the states from before the validation."""
         self._boundary = process_state()
 
-    def after_validation(self) -> None:
-        """Note that the validation has been done."""
+    def after_validation(self, runner: Runner, metrics: dict[str, Any]) -> None:
+        """Note that the validation has been done, and what it found."""
         self._validated, self._boundary = True, None
+        numbers = {k: float(v) for k, v in metrics.items() if isinstance(v, Real)}
+        self._validations.append(Validation(runner.epoch, runner.iter, numbers))
 
     def _start_workers(self, batches: int) -> None:
         """Let the next workers go on after so many batches; they take turns."""

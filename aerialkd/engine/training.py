@@ -117,6 +117,7 @@ def settle_start(
         ConfigError: if the work dir holds checkpoints and none of them is resumed, or
             the one to resume is of a training with other settings.
     """
+    weights = cfg.get('load_from')
     newest = resume == 'auto' or not (resume or cfg.get('load_from'))
     if newest and (resume or cfg.get('resume')):
         resume = 'auto'
@@ -127,7 +128,7 @@ def settle_start(
     if allow_changes and not (resume or resumes):
         raise ConfigError(f'{ALLOW}: got no --resume, with which it goes.')
     if resumes and cfg.load_from:
-        _check_same_settings(cfg, allow_changes)
+        _check_same_settings(cfg, allow_changes, weights)
     folder = local_checkpoint_folder(cfg)
     if folder is not None and not (resumes and (newest or _is_in(folder, cfg))):
         unusable = 'Name one that lies there with --resume FILE' if resume else ''
@@ -139,7 +140,7 @@ def _is_in(folder: Path, cfg: Config) -> bool:
     return file_of(cfg.load_from).resolve().parent == folder.resolve()
 
 
-def _check_same_settings(cfg: Config, allow_changes: bool) -> None:
+def _check_same_settings(cfg: Config, allow_changes: bool, weights: str | None) -> None:
     content = read_checkpoint(cfg.load_from)
     check_resumable(content, cfg.load_from)
     try:
@@ -156,12 +157,14 @@ def _check_same_settings(cfg: Config, allow_changes: bool) -> None:
     if found and not allow_changes:
         raise ConfigError(
             f'{cfg.load_from}: its training had other settings: {listed(found)}. Train '
-            f'in another --work-dir, or resume with {ALLOW} (learning rates and other '
-            "states of the optimizer stay the checkpoint's)."
+            f'in another --work-dir, or resume with {ALLOW}.'
         )
-    if found:
-        changes = listed(found, len(found))
-        _warn(f'{cfg.load_from}: resumed with other settings: {changes}.')
+    began_from = stored.get('load_from')
+    if weights not in (None, cfg.load_from, began_from) and not stored.get('resume'):
+        _warn(
+            f'load_from: stored {began_from!r}, given {weights!r}; without effect, as '
+            f'weights are those of {cfg.load_from}.'
+        )
 
 
 def _warn(message: str) -> None:

@@ -39,6 +39,9 @@ ADAPTATION = (
 )
 _find_latest = mmengine_checkpoint.find_latest_checkpoint
 
+# Under which name a checkpoint's config stays readable, for nobody executes that.
+CONFIG_TEXT = 'aerialkd_config_text'
+
 
 def install() -> str:
     """Replace the readers of ``mmengine.runner.checkpoint`` in this process.
@@ -164,7 +167,10 @@ def without_config_text(content: dict[str, Any], name: str) -> dict[str, Any]:
         raise CheckpointError(f'{name}: got no state dict, expected tensors by name.')
     for part, keys in (('meta', ('config', 'cfg')), ('message_hub', ())):
         if part in content:
+            text = content[part].get('cfg') if isinstance(content[part], dict) else None
             content[part] = _without(content[part], keys, f'{name}: {part}')
+            if isinstance(text, str) and 'cfg' in keys:
+                content[part][CONFIG_TEXT] = text
     hub = content.get('message_hub', {})
     if 'runtime_info' in hub:
         where = f'{name}: message_hub.runtime_info'

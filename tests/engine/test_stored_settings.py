@@ -8,6 +8,7 @@ from mmengine.config import Config
 from aerialkd.cli import read_config
 from aerialkd.engine.stored_settings import (
     DECISIVE,
+    changes,
     differences,
     listed,
     parse_settings,
@@ -92,3 +93,40 @@ def test_of_a_config_without_a_file():
     assert settings_of(Config(dict(model=dict(a=(1,)), other=1))) == dict(
         model=dict(a=[1])
     )
+
+
+def test_changes_of_a_resumed_training_and_their_effect():
+    def settings(seed, weights, gamma, epochs):
+        init = dict(type='Pretrained', checkpoint=weights)
+        return dict(
+            model=dict(backbone=dict(init_cfg=init), teacher=dict(init_cfg=init)),
+            train_dataloader=dict(num_workers=seed, sampler=dict(seed=seed)),
+            train_cfg=dict(max_epochs=epochs, val_interval=epochs),
+            randomness=dict(seed=seed),
+            # Where a hook stands says nothing.
+            custom_hooks=[dict(type='A'), dict(type='EMAHook', gamma=gamma)][::epochs],
+        )
+
+    stored, given = settings(1, 'a.pth', 5, 1), settings(2, 'b.pth', 6, -1)
+    found = {one.name: one.has_effect for one in changes(stored, given)}
+    assert found == {
+        'model.backbone.init_cfg.checkpoint': False,
+        'model.teacher.init_cfg.checkpoint': True,
+        'train_dataloader.sampler.seed': False,
+        'train_cfg.max_epochs': True,
+        'randomness.seed': False,
+        'custom_hooks.EMAHook.gamma': True,
+    }
+    assert changes(stored, stored) == []
+
+
+def test_weights_of_losses_make_no_other_training():
+    stored = dict(model=dict(loss=dict(loss_weight=1.0, class_weight=[1, 2], tau=1)))
+    given = dict(model=dict(loss=dict(loss_weight=2.0, class_weight=[1, 3], tau=2)))
+    assert differences(stored, given, resumed=True) == [
+        'model.loss.tau: stored 1, given 2'
+    ]
+    assert len(differences(stored, given)) == 3
+    # A sampler's weights are of the data.
+    stored, given = (dict(train_dataloader=dict(weight=n)) for n in (1, 2))
+    assert len(differences(stored, given, resumed=True)) == 1

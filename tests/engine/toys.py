@@ -218,7 +218,7 @@ def train_toy(work_dir: Path, **options: Any) -> Runner:
     state = {
         'parameters': runner.model.state_dict(),
         'optimizer': runner.optim_wrapper.state_dict(),
-        'schedulers': [s.state_dict() for s in runner.param_schedulers],
+        'schedulers': [s.state_dict() for s in runner.param_schedulers or ()],
         'best': (hub.get_info('best_score'), Path(hub.get_info('best_ckpt')).name),
         'history': {
             name: [list(map(float, x)) for x in d] for name, d in scalars.items()

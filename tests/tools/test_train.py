@@ -94,10 +94,10 @@ def test_resumed_with_more_epochs_but_not_with_another_model(
     where = ('--work-dir', work_dir)
     assert run('train', config, *where, *options())[1] == 0
     before = content(work_dir)
-    more = {'train_cfg.max_epochs': 2, 'optim_wrapper.optimizer.lr': 0.1}
+    more = {'train_cfg.max_epochs': 2, 'model.backbone.norm_eval': False}
     line, status = run('train', config, '--resume', *where, *options(**more))
     assert status == 2
-    changed = 'optim_wrapper.optimizer.lr: stored 0.002, given 0.1'
+    changed = 'model.backbone.norm_eval: stored nothing, given False'
     named = f'error: {work_dir}/epoch_1.pth: its training had other settings: {changed}'
     assert line.startswith(named)
     assert content(work_dir) == before
