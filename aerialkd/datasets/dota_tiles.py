@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from aerialkd.datasets.dota_format import CLASSES
 from aerialkd.datasets.images import read_image
 from aerialkd.datasets.manifests import (
     is_complete,
@@ -108,8 +109,12 @@ def verify_tiles(
 
 
 def _made(scenes: Sequence[Scene], settings: TileSettings) -> dict[str, Any]:
+    decisive = dataclasses.asdict(settings)
+    # Either decides the classes.
+    of_version = settings.classes == CLASSES[settings.version]
+    del decisive['classes' if of_version else 'version']
     return {
-        **dataclasses.asdict(settings),
+        **decisive,
         'scenes': len(scenes),
         'fingerprint': fingerprint(scenes),
     }

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmdet.visualization.palette import get_palette
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
+from aerialkd.datasets.class_lists import palette_for
 from aerialkd.engine.weights import Weights
 from aerialkd.errors import ConfigError
 from aerialkd.export.plain_config import find_components, scope_of
@@ -87,16 +87,3 @@ def _known_metainfo(component: Any, options: Mapping[str, Any]) -> dict[str, Any
     if known_metainfo is not None:
         return dict(known_metainfo(options))
     return dict(getattr(component, 'METAINFO', {}))
-
-
-def palette_for(classes: Sequence[str], known: dict[str, Any]) -> list[tuple[int, ...]]:
-    """A colour for each class: the data set's where it knows the name.
-
-    A list on purpose: mmdet takes a tuple for the one colour of all classes.
-    """
-    palette = known.get('palette')
-    colours = [] if palette is None or isinstance(palette, str) else palette
-    by_name = dict(zip(known.get('classes') or (), colours, strict=False))
-    others = get_palette('random', len(classes))  # drawn from a fixed seed
-    pairs = zip(classes, others, strict=True)
-    return [tuple(int(v) for v in by_name.get(name, other)) for name, other in pairs]
