@@ -72,6 +72,7 @@ class DOTADataset(RotatedDataset):
     }
     DEFAULT_PREFIX = {'img_path': 'images', 'ann_path': 'labelTxt'}
     NAMES_IN_FILES = True
+    FORMAT = 'DOTA'
     OFFICIAL = CLASSES['2.0']
 
     def __init__(self, *args: Any, version: str = '1.0', **kwargs: Any) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from aerialkd.datasets.class_lists import unknown_class
 from aerialkd.datasets.corner_checks import check_corners
+from aerialkd.datasets.foreign_formats import wrong_fields
 from aerialkd.datasets.text_fields import finite_number, numbered_lines, parse_each
 from aerialkd.errors import AnnotationError
 
@@ -88,12 +89,7 @@ def parse_line(
     """
     fields = text.split()
     if len(fields) != len(FIELDS):
-        raise AnnotationError.at(
-            where,
-            'wrong number of fields',
-            f'got {len(fields)}, expected {len(FIELDS)} ({" ".join(FIELDS)}); correct '
-            'or delete the line.',
-        )
+        raise wrong_fields(where, text, len(fields), FIELDS, 'DOTA', ' ')
     corners = tuple(
         finite_number(field, f'{where}: {name}')
         for field, name in zip(fields, COORDINATES, strict=False)

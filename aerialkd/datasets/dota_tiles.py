@@ -22,7 +22,7 @@ from aerialkd.datasets.manifests import (
 )
 from aerialkd.datasets.tiles.check import LABELS, check_names, check_tiles
 from aerialkd.datasets.tiles.counts import TileCounts
-from aerialkd.datasets.tiles.plan import ScenePlan, plan_scene
+from aerialkd.datasets.tiles.plan import ScenePlan, plan_scene, read_boxes
 from aerialkd.datasets.tiles.scenes import IMAGES, Scene, find_scenes, fingerprint
 from aerialkd.datasets.tiles.settings import TileSettings
 from aerialkd.datasets.tiles.windows import Window, scene_windows
@@ -66,6 +66,11 @@ def split_dota(
     scenes = find_scenes(source, chosen.labels)
     made = _made(scenes, chosen)
     if not is_complete(out / MANIFEST, made):
+        if not (out / MANIFEST).is_file():
+            # What is wrong with them is said before there is a folder of some tiles,
+            # which would refuse the settings that mend it.
+            for scene in scenes:
+                read_boxes(scene, chosen)
         write_manifest(out / MANIFEST, made, complete=False)
     for folder in (IMAGES,) if chosen.labels is None else (IMAGES, LABELS):
         (out / folder).mkdir(exist_ok=True)

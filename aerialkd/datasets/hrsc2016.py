@@ -87,6 +87,7 @@ class HRSC2016Dataset(RotatedDataset):
         'ann_path': 'FullDataSet/Annotations',
     }
     ANN_SUFFIX = '.xml'
+    FORMAT = 'HRSC2016'
     OFFICIAL = ('ship', *_TYPES.values())
 
     def __init__(

@@ -11,21 +11,23 @@ from mmdet.datasets import BaseDetDataset
 from mmengine.logging import print_log
 
 from aerialkd.datasets.class_lists import class_list, palette_for
+from aerialkd.datasets.foreign_formats import file_hint, files_hint, folders_hint
 from aerialkd.datasets.images import (
     IMAGE_SUFFIXES,
     check_image,
     find_files,
     read_image_size,
 )
-from aerialkd.errors import AnnotationError, ConfigError
+from aerialkd.errors import AnnotationError, ConfigError, NothingUsable
 
 
 class NativeDataset(BaseDetDataset):
     """Base of data sets with a folder of images and one annotation file an image.
 
-    A data set states ``METAINFO``, ``DEFAULT_PREFIX`` and ``ANN_SUFFIX``, and has
-    :meth:`read_instances`. ``NAMES_IN_FILES`` says whether annotations name their
-    classes, or number them; ``OFFICIAL`` has all names of all its versions.
+    A data set states ``METAINFO``, ``DEFAULT_PREFIX``, ``ANN_SUFFIX`` and ``FORMAT``, a
+    name of :mod:`aerialkd.datasets.foreign_formats`, and has :meth:`read_instances`.
+    ``NAMES_IN_FILES`` says whether annotations name their classes, or number them;
+    ``OFFICIAL`` has all names of all versions of the data set.
 
     Classes are stated twice, for two ends. ``classes`` are all that the annotation
     files have, in place of the data set's own; any other is an error. The ``classes``
@@ -45,8 +47,10 @@ class NativeDataset(BaseDetDataset):
             has which label.
         bad_annotations: ``'error'`` stops at the first bad annotation, object that is
             there twice or unreadable image. ``'skip'`` leaves those out, counts them in
-            ``num_bad_annotations`` and ``num_bad_images``, and logs the first; where
-            nothing of an annotation file can be read, its image is left out, too.
+            ``num_bad_annotations`` and ``num_bad_images``, and logs the first; where an
+            annotation file cannot be read at all, its image is left out, too. A file
+            whose annotations are all bad is an error: it is of another format, or of
+            other classes.
         kwargs: as for ``mmdet.BaseDetDataset``. ``filter_cfg``, in training, may have
             ``filter_empty_gt`` and ``min_size`` (pixels).
 
@@ -57,6 +61,7 @@ class NativeDataset(BaseDetDataset):
 
     DEFAULT_PREFIX: Mapping[str, str]
     ANN_SUFFIX = '.txt'
+    FORMAT = ''
     NAMES_IN_FILES = False
     OFFICIAL: Collection[str] = ()
 
@@ -113,7 +118,7 @@ class NativeDataset(BaseDetDataset):
             raise ConfigError(
                 f'ann_file: got {ann_file!r}, expected none, as '
                 f'{type(self).__name__} has one annotation file an image; set '
-                "data_prefix['ann_path'] to their folder."
+                f"data_prefix['ann_path'] to their folder{file_hint(Path(ann_file))}."
             )
 
     def read_instances(
@@ -146,7 +151,7 @@ class NativeDataset(BaseDetDataset):
                 errors = bad_files
                 instances = self.read_instances(file, size, problems) if file else []
             except AnnotationError as error:
-                if not skip:
+                if not skip or isinstance(error, NothingUsable):
                     raise
                 # An image of unknown objects would teach that there are none.
                 errors.append(error.with_traceback(None))
@@ -181,11 +186,26 @@ class NativeDataset(BaseDetDataset):
 
     def find_files(self) -> tuple[dict[str, Path], dict[str, Path] | None]:
         """Images and annotations by stem; None for annotations that are not wanted."""
+        for folder in map(Path, self.data_prefix.values()):
+            if not folder.is_dir():
+                raise ConfigError(self._no_folder(folder))
         images = find_files(self.data_prefix['img_path'], IMAGE_SUFFIXES)
         if 'ann_path' not in self.data_prefix:
             return images, None
         suffixes = frozenset({self.ANN_SUFFIX})
         return images, find_files(self.data_prefix['ann_path'], suffixes)
+
+    def _no_folder(self, folder: Path) -> str:
+        what = 'a file, no folder' if folder.is_file() else 'no such folder'
+        images = Path(self.data_prefix['img_path'])
+        hint = folders_hint(folder.parent, self.FORMAT) or file_hint(folder)
+        repair = 'set data_root and data_prefix of the data set to where it lies'
+        if self.test_mode and images.is_dir():
+            repair += (
+                '; images without annotations are tested with tools/test.py '
+                '--format-only PREFIX (data_prefix.ann_path=None)'
+            )
+        return f'{folder}: {what}{hint}; {repair}.'
 
     def prepare_data(self, idx: int) -> Any:
         """An image's data as the pipeline makes them; None where a transform refuses.
@@ -241,8 +261,16 @@ class NativeDataset(BaseDetDataset):
             f'{len(images)} images and {len(annotations)} annotation files, expected '
             f'one file an image; {len(without)} images have none (first: '
             f'{_first(without)}), {len(orphans)} files have no image (first: '
-            f'{_first(orphans)}); add or remove them (an image without objects needs '
-            'an empty file).'
+            f'{_first(orphans)}){self._hints()}; add or remove them (an image '
+            'without objects needs an empty file).'
+        )
+
+    def _hints(self) -> str:
+        """What else the folders hold where nothing of what is wanted is there."""
+        wanted = {'img_path': IMAGE_SUFFIXES, 'ann_path': frozenset({self.ANN_SUFFIX})}
+        return ''.join(
+            files_hint(Path(self.data_prefix[key]), suffixes, self.FORMAT)
+            for key, suffixes in wanted.items()
         )
 
     def _report(

@@ -71,6 +71,7 @@ class VisDroneDataset(NativeDataset):
         'category_ids': tuple(range(1, len(CLASSES) + 1)),
     }
     DEFAULT_PREFIX = {'img_path': 'images', 'ann_path': 'annotations'}
+    FORMAT = 'VisDrone'
     OFFICIAL = CLASSES
 
     @classmethod

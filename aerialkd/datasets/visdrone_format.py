@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aerialkd.datasets.class_lists import numbered, unknown_class
+from aerialkd.datasets.corner_checks import check_pixels
+from aerialkd.datasets.foreign_formats import wrong_fields
 from aerialkd.datasets.text_fields import finite_number, numbered_lines, parse_each
 from aerialkd.errors import AnnotationError
 
@@ -81,12 +83,7 @@ def parse_line(
     """
     fields = text.strip().removesuffix(',').split(',')
     if len(fields) != len(FIELDS):
-        raise AnnotationError.at(
-            where,
-            'wrong number of fields',
-            f'got {len(fields)}, expected {len(FIELDS)} ({",".join(FIELDS)}); correct '
-            'or delete the line.',
-        )
+        raise wrong_fields(where, text, len(fields), FIELDS, 'VisDrone', ',')
     x, y, width, height, *rest = (
         finite_number(field, f'{where}: {name}')
         for field, name in zip(fields, FIELDS, strict=True)
@@ -114,6 +111,7 @@ def parse_line(
             f'got width {width:g}, height {height:g}, expected both above 0; correct '
             'or delete the line.',
         )
+    check_pixels((x, y, x + width, y + height), where)
     right, bottom = min(x + width, image_size[0]), min(y + height, image_size[1])
     left, top = max(x, 0.0), max(y, 0.0)
     if left >= right or top >= bottom:

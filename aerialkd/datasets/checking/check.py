@@ -13,7 +13,7 @@ from aerialkd.datasets.checking.folders import FolderFiles, find_folders, list_f
 from aerialkd.datasets.checking.layouts import LAYOUTS, FoundObject, Layout
 from aerialkd.datasets.checking.report import CheckedFolder, DatasetReport
 from aerialkd.datasets.images import check_image, read_image_size
-from aerialkd.errors import AnnotationError, ConfigError
+from aerialkd.errors import AnnotationError, ConfigError, NothingUsable
 
 
 def check_dataset(
@@ -132,9 +132,13 @@ def _check_pair(
         check_image(image)
     except AnnotationError as error:
         defects.append(error)
+    lines: list[AnnotationError] = []
     try:
         if file is not None:
-            objects = layout.read(file, size, classes, defects)
+            objects = layout.read(file, size, classes, lines)
+    except NothingUsable as error:
+        # One line says it for a file of another format, which may have thousands.
+        lines = [error] if len(lines) > 1 else lines
     except AnnotationError as error:
-        defects.append(error)
-    return defects, objects
+        lines.append(error)
+    return defects + lines, objects
