@@ -29,6 +29,10 @@ from aerialkd import (
     structures,
 )
 
+from aerialkd.evaluation import metric_names
+
+compat.adaptations.append(metric_names.accept_old_names())
+
 __all__ = [
     '__version__',
     'algorithms',

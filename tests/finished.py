@@ -22,10 +22,10 @@ Box = tuple[float, float, float, float]
 def measured(ap: float = 0.1) -> dict[str, float]:
     """What VisDroneMetric returns; ``ap`` is AP at 500, no object is large."""
     names = ('AP', 'AP50', 'AP75', 'AP_S', 'AP_M', 'AR', 'AR_S', 'AR_M')
-    metrics = {f'visdrone/{k}@500': ap * (1 + i) for i, k in enumerate(names)}
-    metrics |= {'visdrone/AP_L@500': -1.0, 'visdrone/AR_L@500': -1.0}
+    metrics = {f'visdrone/{k}_at_500': ap * (1 + i) for i, k in enumerate(names)}
+    metrics |= {'visdrone/AP_L_at_500': -1.0, 'visdrone/AR_L_at_500': -1.0}
     halves = {
-        k.replace('@500', '@100'): v / 2 if v > 0 else v for k, v in metrics.items()
+        k.replace('_500', '_100'): v / 2 if v > 0 else v for k, v in metrics.items()
     }
     return halves | metrics
 

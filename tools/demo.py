@@ -52,7 +52,7 @@ class Demo(NamedTuple):
 HORIZONTAL = Demo(
     work_dir=Path('work_dirs/demo'),
     measures=('AP', 'AP50', 'AP75', 'AP_S', 'AP_M'),
-    key='visdrone/{}@500',
+    key='visdrone/{}_at_500',
     method='pkd',
 )
 DEMOS = {

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.visualization import Visualizer
 from mmrazor.models.algorithms import BaseAlgorithm, SingleTeacherDistill
 from mmrazor.models.utils import add_prefix
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from aerialkd.algorithms.teacher import FrozenTeacher, raw_outputs
 from aerialkd.distillers import DetectionDistiller
 from aerialkd.engine import model_cfg
+from aerialkd.engine.classes import class_outputs
 from aerialkd.errors import ConfigError, TeacherError
 from aerialkd.registry import MODELS
 from aerialkd.structures import AssignedTargets, BatchContext
@@ -136,17 +136,6 @@ class DetectionDistill(SingleTeacherDistill):
         self.frozen_teacher._apply(*args, **kwargs)
         return self
 
-    def init_weights(self) -> None:
-        """Initialise the student; called by the runner before the first step.
-
-        Raises:
-            TeacherError: if teacher and student have other class names.
-        """
-        super().init_weights()
-        classes = _training_classes()
-        if self.check_classes and classes:
-            self.frozen_teacher.check_classes(classes)
-
     def loss(
         self, batch_inputs: Tensor, data_samples: Sequence[Any] | None = None
     ) -> dict[str, Any]:
@@ -259,25 +248,21 @@ class DetectionDistill(SingleTeacherDistill):
 
     def _compare_outputs(self) -> None:
         """Refuse a teacher for another number of classes before anything runs."""
-        numbers = [
-            getattr(getattr(model, 'bbox_head', None), 'num_classes', None)
+        teacher, student = (
+            {number for _, number in class_outputs(model)}
             for model in (self.teacher, self.student)
-        ]
-        if self.check_classes and None not in numbers and numbers[0] != numbers[1]:
+        )
+        if self.check_classes and teacher and student and teacher != student:
             raise TeacherError(
-                f'The teacher predicts {numbers[0]} classes, the student {numbers[1]}. '
+                f'The teacher predicts {_either(teacher)} classes, the student '
+                f'{_either(student)}. '
                 'Use a teacher of the same data set; if only features are distilled '
                 'and the classes do not matter, set check_classes=False.'
             )
 
 
-def _training_classes() -> Sequence[str] | None:
-    """Class names of the training data, which the runner leaves with its visualizer."""
-    try:
-        meta = Visualizer.get_current_instance().dataset_meta
-    except RuntimeError:  # no runner in this process
-        return None
-    return (meta or {}).get('classes')
+def _either(numbers: set[int]) -> str:
+    return ' or '.join(map(str, sorted(numbers)))
 
 
 def _without_inplace(model: nn.Module) -> None:

@@ -1,12 +1,10 @@
-"""Lists of class names: what configs and command lines may state, and their colours."""
+"""Lists of class names, as configs and command lines may state them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from mmdet.visualization.palette import get_palette
 
 from aerialkd.datasets.text_fields import read_lines
 from aerialkd.errors import AnnotationError, ConfigError
@@ -74,21 +72,6 @@ def numbered(classes: Sequence[str], first: int = 1) -> str:
     '1 (insulator), 2 (tower)'
     """
     return ', '.join(f'{n} ({name})' for n, name in enumerate(classes, first))
-
-
-def palette_for(
-    classes: Sequence[str], known: Mapping[str, Any]
-) -> list[tuple[int, ...]]:
-    """A colour for each class: the data set's where it knows the name.
-
-    A list on purpose: mmdet takes a tuple for the one colour of all classes.
-    """
-    palette = known.get('palette')
-    colours = [] if palette is None or isinstance(palette, str) else palette
-    by_name = dict(zip(known.get('classes') or (), colours, strict=False))
-    others = get_palette('random', len(classes))  # drawn from a fixed seed
-    pairs = zip(classes, others, strict=True)
-    return [tuple(int(v) for v in by_name.get(name, other)) for name, other in pairs]
 
 
 def _error(names: Any, where: str, detail: str) -> ConfigError:

@@ -10,7 +10,7 @@ from typing import Any
 from mmdet.datasets import BaseDetDataset
 from mmengine.logging import print_log
 
-from aerialkd.datasets.class_lists import class_list, palette_for
+from aerialkd.datasets.class_lists import class_list
 from aerialkd.datasets.foreign_formats import file_hint, files_hint, folders_hint
 from aerialkd.datasets.images import (
     IMAGE_SUFFIXES,
@@ -18,6 +18,7 @@ from aerialkd.datasets.images import (
     find_files,
     read_image_size,
 )
+from aerialkd.datasets.metainfo import palette_for
 from aerialkd.errors import AnnotationError, ConfigError, NothingUsable
 
 

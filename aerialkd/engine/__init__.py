@@ -1,6 +1,7 @@
 """Weights, configs and what else a run needs around the model."""
 
 from aerialkd.engine.checkpoint_hook import CheckpointHook
+from aerialkd.engine.early_stopping_hook import EarlyStoppingHook
 from aerialkd.engine.last_checkpoint import find_resumable
 from aerialkd.engine.memory import keep_freed_memory
 from aerialkd.engine.model_cfg import (
@@ -17,6 +18,7 @@ from aerialkd.loading import read_checkpoint
 
 __all__ = [
     'CheckpointHook',
+    'EarlyStoppingHook',
     'NonFiniteLossHook',
     'SyncStatisticsHook',
     'TeacherCheckHook',

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -33,6 +33,12 @@ from aerialkd.engine.resume_state import ResumeState
 from aerialkd.engine.resuming import validation_is_due
 from aerialkd.engine.termination import EXIT_STATUS, Termination
 from aerialkd.errors import CheckpointError, ConfigError, NonFiniteError
+from aerialkd.evaluation.metric_names import (
+    current_name,
+    is_missing,
+    known_rules,
+    rule_of,
+)
 from aerialkd.files import sha256_of, whole_file
 from aerialkd.registry import HOOKS
 
@@ -53,7 +59,9 @@ class CheckpointHook(hooks.CheckpointHook):
       was due when the training was killed is made up for. Resumed on one device, the
       training goes on bit for bit. With another number of processes, iterations and
       schedules are counted anew.
-    - A model with parameters that are not finite is not saved.
+    - A model with parameters that are not finite is not saved, and none is the best one
+      for a measure without ground truth.
+    - Whether more is better is known of the measures of aerialkd without ``rule``.
 
     Args:
         args: as for ``mmengine.hooks.CheckpointHook``, and ``kwargs`` too. To a folder
@@ -92,6 +100,11 @@ class CheckpointHook(hooks.CheckpointHook):
         """Count what a checkpoint counts in iterations in those of this training."""
         if runner._resume:
             check_resumable(checkpoint, runner._load_from)
+            # Or measures under names of 0.1.0 would be logged again and again.
+            hub = checkpoint.get('message_hub')
+            scalars = hub['log_scalars'] if isinstance(hub, dict) else {}
+            for name in list(scalars):
+                scalars[current_name(name)] = scalars.pop(name)
             self._loaded = ResumeState.adapt(runner, checkpoint)
 
     def before_train(self, runner: Runner) -> None:
@@ -258,16 +271,31 @@ class CheckpointHook(hooks.CheckpointHook):
                 'go on with --resume.'
             ) from error
 
-    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
+    def _save_best_checkpoint(
+        self, runner: Runner, metrics: dict[str, float | None]
+    ) -> None:
         """MMEngine's, but the previous best one goes when the new one is there."""
         if not self.save_best:
             return
-        unknown = set(self.key_indicators) - {'auto', *metrics}
+        if 'auto' in self.key_indicators and metrics:
+            self._init_rule(self.rules, [next(iter(metrics))])
+        unknown = [key for key in self.key_indicators if key not in metrics]
         if unknown:
             raise ConfigError(
                 f'save_best: got {", ".join(sorted(unknown))}, expected some of '
                 f'{", ".join(metrics)}; set default_hooks.checkpoint.save_best.'
             )
+        metrics = {key: metrics[key] for key in self.key_indicators}
+        rules = zip(self.key_indicators, self.rules, strict=True)
+        for key in [key for key, rule in rules if is_missing(metrics[key], rule)]:
+            print_log(
+                f'{key} is {metrics[key]}: the validation data hold no objects to '
+                'measure it by, and no checkpoint is the best one. Give val_dataloader '
+                'annotated images, or set default_hooks.checkpoint.save_best=None.',
+                logger='current',
+                level=logging.WARNING,
+            )
+            metrics[key] = None  # MMEngine's word for no value
         if self._folder is None:
             super()._save_best_checkpoint(runner, metrics)
             return
@@ -289,6 +317,18 @@ class CheckpointHook(hooks.CheckpointHook):
         for old, new in zip(before.values(), after.values(), strict=True):
             if old and new and old != new and is_main_process():
                 Path(old).unlink(missing_ok=True)
+
+    def _init_rule(
+        self, rules: list[str | None], key_indicators: Sequence[str]
+    ) -> None:
+        """MMEngine's, which has no idea of AP and AR."""
+        if len(rules) == 1:
+            rules = rules * len(key_indicators)
+        if self.less_keys is self._default_less_keys:  # or the user has said it
+            pairs = zip(rules, key_indicators, strict=True)
+            rules = [rule or rule_of(key) for rule, key in pairs]
+        with known_rules('default_hooks.checkpoint.rule'):
+            super()._init_rule(rules, key_indicators)
 
     def _best_files(self) -> dict[str, str | None]:
         if len(self.key_indicators) == 1:

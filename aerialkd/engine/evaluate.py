@@ -11,6 +11,7 @@ from mmengine.model import BaseTTAModel
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from aerialkd.engine.classes import check_classes, compare_names
 from aerialkd.engine.distributed import plain_model
 from aerialkd.engine.model_cfg import student_model_cfg
 from aerialkd.engine.weights import load_strictly, load_weights
@@ -42,7 +43,8 @@ def build_test_runner(cfg: Config, checkpoint: str, tta: bool = False) -> Runner
 
     Raises:
         CheckpointError: if the checkpoint does not fit.
-        ConfigError: if detections of this kind cannot be merged.
+        ConfigError: if the detector, its weights and the test data have other classes,
+            or detections of this kind cannot be merged.
     """
     weights = load_weights(checkpoint)
     cfg.model = student_model_cfg(cfg)
@@ -54,6 +56,8 @@ def build_test_runner(cfg: Config, checkpoint: str, tta: bool = False) -> Runner
     if isinstance(model, BaseTTAModel):
         _check_merging(model)
         model = model.module
+    check_classes(cfg, model, ['test_dataloader'])
+    compare_names(weights.classes, cfg, 'test_dataloader', str(checkpoint))
     load_strictly(model, weights)
     return runner
 

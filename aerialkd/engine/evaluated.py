@@ -27,6 +27,7 @@ from aerialkd.engine.evaluated_types import EvaluatedImage, EvaluatedRun
 from aerialkd.errors import ConfigError
 from aerialkd.evaluation import VisDroneMetric
 from aerialkd.evaluation.ground_truth import to_numpy
+from aerialkd.evaluation.metric_names import NamedMeasures
 from aerialkd.structures.corners import corners
 
 __all__ = ['EvaluatedImage', 'EvaluatedRun', 'cached_run', 'evaluated_run']
@@ -57,7 +58,7 @@ def evaluated_run(
 
     Example:
         >>> run = evaluated_run(read_config('work/student.py'), 'work/epoch_12.pth')
-        >>> run.metrics['visdrone/AP@500'], run.parameters, run.images_per_second
+        >>> run.metrics['visdrone/AP_at_500'], run.parameters, run.images_per_second
     """
     if cfg.get('test_dataloader') is None or cfg.get('test_evaluator') is None:
         raise ConfigError(
@@ -76,7 +77,8 @@ def evaluated_run(
         runner.model.to(device)
         collector = _Collector()
         _evaluator(runner).metrics.append(collector)
-        metrics = {name: float(value) for name, value in runner.test().items()}
+        found = runner.test().items()
+        metrics = NamedMeasures({name: float(value) for name, value in found})
         run = _evaluated(runner, collector.collected, metrics, device)
     if cache is not None:
         keep(run, key, cache)

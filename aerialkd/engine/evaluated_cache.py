@@ -17,6 +17,7 @@ from aerialkd.engine.evaluated_types import EvaluatedImage, EvaluatedRun
 from aerialkd.engine.model_cfg import student_model_cfg
 from aerialkd.engine.staging import staging
 from aerialkd.errors import CheckpointError
+from aerialkd.evaluation.metric_names import current_names
 from aerialkd.loading import file_of
 
 NUMBERS, ARRAYS = 'evaluation.json', 'evaluation.npz'
@@ -128,6 +129,7 @@ def _run_of(numbers: dict[str, Any], arrays: dict[str, NDArray]) -> EvaluatedRun
         )
     )
     stored = dict(numbers['run'])
+    stored['metrics'] = current_names(stored['metrics'])  # also of 0.1.0
     stored['classes'] = tuple(stored['classes'])
     stored['input_size'] = tuple(stored['input_size'])
     return EvaluatedRun(images=images, **stored)

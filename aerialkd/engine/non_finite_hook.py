@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor
 
 from aerialkd.engine.distributed import on_any_rank, plain_model
@@ -31,8 +31,9 @@ class NonFiniteLossHook(Hook):
     The losses are looked at before gradients are computed, so that neither parameters
     nor the optimizer's averages see such a step; running statistics of batch norms are
     what they were before it. The message names the losses, the images and the last good
-    checkpoint. With several processes, all leave out the step of which one has such a
-    loss.
+    checkpoint. An epoch, or a training counted in iterations, in which every step was
+    left out is an error too. With several processes, all leave out the step of which
+    one has such a loss.
 
     Args:
         max_in_a_row: as many of such steps in a row stop the training.
@@ -47,6 +48,7 @@ class NonFiniteLossHook(Hook):
             raise ConfigError(f'max_in_a_row: got {max_in_a_row}, expected at least 1.')
         self.max_in_a_row = max_in_a_row
         self._in_a_row = 0
+        self._stepped = False
         self._runner: Runner | None = None
         self._losses: dict[str, float] = {}
 
@@ -76,10 +78,32 @@ class NonFiniteLossHook(Hook):
                 self._report(runner, data)
                 return {}
             self._in_a_row = 0
+            self._stepped = True
             return logged
 
         model.parse_losses = parse_losses
         runner.model.train_step = train_step
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Begin to look for a step that was made."""
+        loop = runner.train_loop
+        length = len(loop.dataloader) if isinstance(loop, EpochBasedTrainLoop) else 0
+        # An epoch that was interrupted has made some before.
+        self._stepped = (runner.iter % length if length else runner.iter) > 0
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Refuse an epoch that taught nothing.
+
+        Raises:
+            NonFiniteError: if every step was left out.
+        """
+        if not self._stepped:
+            raise NonFiniteError(
+                f'Epoch {runner.epoch + 1}: every step was left out, as no loss was '
+                f'finite, the last one {_losses(self._losses)}: nothing was learnt. '
+                'Look for a loss that is 0/0, lower the learning rate, and check the '
+                'data with tools/check_dataset.py.'
+            )
 
     def _check(self, total: Tensor, logged: Mapping[str, Tensor]) -> None:
         """Refuse a step, in all processes alike."""

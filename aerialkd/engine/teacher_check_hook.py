@@ -48,9 +48,13 @@ class TeacherCheckHook(Hook):
     other classes or another normalisation. Both name the cause that the evidence
     speaks for.
 
+    The classes that the teacher's checkpoint states are compared with those of the
+    training data, in their order.
+
     Runs without a frozen teacher, or with ``teacher_check=False`` in the algorithm, are
-    left alone; with ``check_classes=False`` a detection of any class finds an object. A
-    resumed training is checked again: the teacher's file may be another one by now.
+    left alone; with ``check_classes=False`` no names are compared and a detection of
+    any class finds an object. A resumed training is checked again: the teacher's file
+    may be another one by now.
 
     The training stays what it is without the hook: random states are put back, and
     transforms and batch augmentations that remember something are copied. Every process
@@ -61,9 +65,14 @@ class TeacherCheckHook(Hook):
         """Check the teacher.
 
         Raises:
-            TeacherError: if it finds nothing.
+            TeacherError: if it knows other classes, or finds nothing.
         """
-        algorithm = plain_model(runner)
+        algorithm: Any = plain_model(runner)
+        classes = getattr(runner.train_dataloader.dataset, 'metainfo', {}).get(
+            'classes'
+        )
+        if classes and getattr(algorithm, 'check_classes', False):
+            algorithm.frozen_teacher.check_classes(classes)
         if getattr(algorithm, 'teacher_check', False):
             with undisturbed():
                 _check(algorithm, runner)

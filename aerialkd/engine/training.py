@@ -13,6 +13,9 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from aerialkd.engine.classes import check_classes
+from aerialkd.engine.config_numbers import check_numbers
+from aerialkd.engine.distributed import plain_model
 from aerialkd.engine.last_checkpoint import (
     check_free,
     check_resumable,
@@ -29,6 +32,7 @@ from aerialkd.errors import ConfigError
 from aerialkd.loading import file_of, read_checkpoint
 
 ALLOW = '--allow-changes'
+TRAINING_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 # CheckpointHook is not among them: ours has taken the place of MMEngine's.
 SAFEGUARDS = {
@@ -45,6 +49,10 @@ def build_train_runner(cfg: Config) -> Runner:
 
     Args:
         cfg: a plain or a distillation config; changed in place.
+
+    Raises:
+        ConfigError: if heads and data have other classes, or a weight of a loss or the
+            optimizer's is no finite number.
     """
     hooks = cfg.setdefault('default_hooks', {})
     there = {hook.get('type') for hook in _hooks(cfg)}
@@ -53,7 +61,10 @@ def build_train_runner(cfg: Config) -> Runner:
             del hooks[name]
         elif there.isdisjoint({hook, hook.removeprefix('aerialkd.')}):
             hooks[name] = dict(type=hook)
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    check_numbers(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    check_classes(cfg, plain_model(runner), TRAINING_LOADERS)
+    return runner
 
 
 def resume_newest(cfg: Config) -> None:

@@ -20,6 +20,7 @@ from aerialkd.evaluation.metric_inputs import (
     check_labels,
     class_names,
 )
+from aerialkd.evaluation.metric_names import class_part
 from aerialkd.evaluation.rotated_matching import Matches
 from aerialkd.evaluation.rotated_tables import RotatedTables, rotated_tables
 from aerialkd.evaluation.scene_measures import (
@@ -183,7 +184,8 @@ class RotatedMetric(BaseMetric):
         if self.classwise:
             for label, name in enumerate(classes):
                 values = tables.of_class(label)
-                metrics |= {f'{part}{name}/{k}': v for k, v in values.items()}
+                of_class = f'{part}{class_part(name)}'
+                metrics |= {f'{of_class}/{k}': v for k, v in values.items()}
             table = _printed(tables, classes, part.rstrip('/'))
             MMLogger.get_current_instance().info('\n' + table)
         return metrics

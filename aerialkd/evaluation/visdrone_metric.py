@@ -20,6 +20,7 @@ from aerialkd.evaluation.metric_inputs import (
     check_labels,
     class_names,
 )
+from aerialkd.evaluation.metric_names import NamedMeasures, class_part, limited
 from aerialkd.evaluation.result_files import Detections, write_result_files
 from aerialkd.registry import METRICS
 
@@ -34,7 +35,7 @@ class VisDroneMetric(BaseMetric):
 
     - Boxes of which at least half lies in the ignored regions take no part,
       detections and ground truth alike (``dropObjectsInIgr``).
-    - ``@k`` counts the k best of the *remaining* detections of an image, all
+    - ``_at_k`` counts the k best of the *remaining* detections of an image, all
       classes together (``calcAccuracy``), where COCO's ``maxDets`` counts each
       class by itself. The benchmark reports AP at 500.
 
@@ -47,9 +48,10 @@ class VisDroneMetric(BaseMetric):
     are used, in the pixels that mmdet's test pipelines give them
     (``LoadAnnotations`` behind ``Resize``: those of the original image).
 
-    Data sets without ignored regions work alike. Keys are ``AP@100``,
-    ``AR_S@500``, ..., and with ``classwise`` ``car/AP50@100``, all in [0, 1]; -1
-    where there is no ground truth.
+    Data sets without ignored regions work alike. Keys are ``AP_at_100``,
+    ``AR_S_at_500``, ..., and with ``classwise`` ``car/AP50_at_100``, all in [0, 1]; -1
+    where there is no ground truth. (0.1.0 called them ``AP@100``, which still finds
+    them.)
 
     Args:
         max_dets: numbers of detections an image, rising.
@@ -122,13 +124,18 @@ class VisDroneMetric(BaseMetric):
             write_result_files(self.outfile_prefix, detections, ids)
         if self.format_only:
             return {}
-        metrics: dict[str, float] = {}
+        metrics = NamedMeasures()
         for max_dets in self.max_dets:
             tables = coco_tables(images, len(classes), max_dets)
-            metrics |= {f'{k}@{max_dets}': v for k, v in tables.summary().items()}
+            summary = tables.summary()
+            metrics |= {limited(k, max_dets): v for k, v in summary.items()}
             if self.classwise:
                 metrics |= self._class_metrics(tables, max_dets)
         return metrics
+
+    def evaluate(self, size: int) -> dict:
+        """As of mmengine's ``BaseMetric``; names of 0.1.0 find measures too."""
+        return NamedMeasures(super().evaluate(size))
 
     def _detections(self, sample: Mapping[str, Any]) -> Detections:
         predictions = sample['pred_instances']
@@ -164,10 +171,11 @@ class VisDroneMetric(BaseMetric):
 
     def _class_metrics(self, tables: CocoTables, max_dets: int) -> dict[str, float]:
         metrics: dict[str, float] = {}
-        rows = [['class', f'AP@{max_dets}', f'AP50@{max_dets}']]
+        rows = [['class', *(limited(k, max_dets) for k in ('AP', 'AP50'))]]
         for label, name in enumerate(class_names(self)):
             values = tables.of_class(label)
-            metrics |= {f'{name}/{k}@{max_dets}': v for k, v in values.items()}
+            part = class_part(name)
+            metrics |= {f'{part}/{limited(k, max_dets)}': v for k, v in values.items()}
             rows.append(
                 [name, *(f'{v:.3f}' if v >= 0 else '-' for v in values.values())]
             )

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS, DefaultScope
 
-from aerialkd.datasets.class_lists import palette_for
+from aerialkd.datasets.metainfo import dataset_metainfo, palette_for
 from aerialkd.engine.weights import Weights
 from aerialkd.errors import ConfigError
-from aerialkd.export.plain_config import find_components, scope_of
-
-LOADERS = ('test_dataloader', 'val_dataloader', 'train_dataloader')
 
 
 def output_metainfo(
@@ -60,30 +56,3 @@ def number_of_classes(detector: Any) -> int | None:
         if hasattr(box_head, 'num_classes'):
             return int(box_head.num_classes)  # type: ignore[union-attr]
     return None
-
-
-def dataset_metainfo(cfg: Config) -> dict[str, Any]:
-    """Class names and colours of a config's data set; empty where it states none."""
-    for loader in LOADERS:
-        dataset = (cfg.get(loader) or {}).get('dataset')
-        while dataset and ('dataset' in dataset or 'datasets' in dataset):
-            dataset = dataset.get('dataset') or dataset['datasets'][0]
-        if not dataset:
-            continue
-        with DefaultScope.overwrite_default_scope(scope_of(cfg)):
-            found = list(find_components(dataset['type'], [DATASETS]))
-        known = _known_metainfo(found[0], dataset) if found else {}
-        stated = dict(dataset.get('metainfo') or {})
-        if 'palette' not in stated and 'classes' in stated:  # may be a subset
-            stated['palette'] = palette_for(stated['classes'], known)
-        if (stated or known).get('classes'):
-            return {**known, **stated}
-    return {}
-
-
-def _known_metainfo(component: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What a data set's class says of its classes, which may depend on its options."""
-    known_metainfo = getattr(component, 'known_metainfo', None)
-    if known_metainfo is not None:
-        return dict(known_metainfo(options))
-    return dict(getattr(component, 'METAINFO', {}))

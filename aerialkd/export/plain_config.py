@@ -11,6 +11,7 @@ from mmengine.registry import MODELS, TASK_UTILS, TRANSFORMS, DefaultScope
 
 from aerialkd.engine.model_cfg import student_model_cfg
 from aerialkd.errors import ConfigError
+from aerialkd.registry import find_components, scope_of
 
 # mmrazor does not import on a current torch unless aerialkd adapts it.
 OURS = {'aerialkd', 'mmrazor'}
@@ -61,26 +62,6 @@ def plain_config(cfg: Config, metainfo: dict[str, Any]) -> Config:
     if imports:
         plain['custom_imports'] = dict(imports=imports, allow_failed_imports=False)
     return Config(plain)
-
-
-def scope_of(cfg: Config) -> str:
-    """The registry scope in which a config's unprefixed names are looked up."""
-    return cfg.get('default_scope') or 'mmdet'
-
-
-def find_components(name: str | type, registries: list[Any]) -> Iterator[Any]:
-    """What a ``type`` stands for; one name may be in several registries.
-
-    Unprefixed names are looked up in the current default scope.
-    """
-    if not isinstance(name, str):
-        yield name
-        return
-    for registry in registries:
-        with registry.switch_scope_and_registry(None) as scoped:
-            component = scoped.get(name)
-        if component is not None:
-            yield component
 
 
 def _without_initialisation(cfg: Any) -> Any:

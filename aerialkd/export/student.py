@@ -22,9 +22,10 @@ from aerialkd.errors import CheckpointError, ConfigError
 from aerialkd.export.class_names import output_metainfo
 from aerialkd.export.onnx_check import need_packages
 from aerialkd.export.onnx_export import OnnxOptions, export_onnx
-from aerialkd.export.plain_config import plain_config, scope_of
+from aerialkd.export.plain_config import plain_config
 from aerialkd.export.same_predictions import odd_sized_batch, prediction_difference
 from aerialkd.loading import file_of
+from aerialkd.registry import scope_of
 from aerialkd.version import __version__
 
 TOLERANCE = 1e-6

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from aerialkd.algorithms import DetectionDistill
 from aerialkd.errors import ConfigError
-from aerialkd.export.plain_config import scope_of
+from aerialkd.registry import scope_of
 from aerialkd.visualization.feature_inputs import (
     InputImage,
     Instances,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from aerialkd.algorithms import DetectionDistill
 from aerialkd.errors import ConfigError
-from aerialkd.export.plain_config import scope_of
+from aerialkd.registry import scope_of
 from aerialkd.structures import AssignedTargets
 from aerialkd.visualization.drawing import draw_boxes
 from aerialkd.visualization.feature_inputs import (

@@ -80,7 +80,7 @@ def test_parses_and_names_what_exists(path, monkeypatch):
     best = cfg.default_hooks.checkpoint.save_best
     assert 'instances' in pack.meta_keys  # where the metrics take their truth from
     assert (cfg.val_evaluator.type, best) in (
-        ('aerialkd.VisDroneMetric', 'visdrone/AP@500'),
+        ('aerialkd.VisDroneMetric', 'visdrone/AP_at_500'),
         ('aerialkd.RotatedMetric', 'rotated/mAP50'),
     )
 

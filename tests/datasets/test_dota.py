@@ -11,8 +11,8 @@ from mmrotate.structures.bbox import qbox2rbox
 from aerialkd.datasets import DOTADataset
 from aerialkd.datasets.dota_format import CLASSES
 from aerialkd.datasets.made import make_data
+from aerialkd.datasets.metainfo import dataset_metainfo
 from aerialkd.errors import AnnotationError, ConfigError
-from aerialkd.export.class_names import dataset_metainfo
 from aerialkd.registry import DATASETS
 from tests.exports import config
 from tests.miniatures import write_dota

@@ -9,8 +9,8 @@ from mmrotate.datasets import HRSCDataset
 
 from aerialkd.datasets import HRSC2016Dataset
 from aerialkd.datasets.made import make_data
+from aerialkd.datasets.metainfo import dataset_metainfo
 from aerialkd.errors import AnnotationError, ConfigError
-from aerialkd.export.class_names import dataset_metainfo
 from aerialkd.registry import DATASETS
 from tests.exports import config
 from tests.miniatures import hrsc_object, write_hrsc2016

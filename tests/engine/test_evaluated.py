@@ -41,7 +41,7 @@ def refuse(*_):
 
 
 def test_measures_boxes_and_costs(run, work_dir):
-    assert {'visdrone/AP@500', 'visdrone/car/AP50@100'} <= set(run.metrics)
+    assert {'visdrone/AP_at_500', 'visdrone/car/AP50_at_100'} <= set(run.metrics)
     assert len(run.images) == 2
     assert run.classes[3] == 'car'
     assert run.ignored_regions

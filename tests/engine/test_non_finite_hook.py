@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 import torch
 from mmdet.structures import DetDataSample
@@ -18,6 +20,9 @@ from tests.engine.toys import (
 )
 
 GUARD = dict(type='aerialkd.NonFiniteLossHook')
+# A schedule would warn that the optimizer has not made a step yet.
+ONE_EPOCH = dict(epochs=1, param_scheduler=[])
+AFTER_TWO = dict(moment='after_train_iter', iteration=2, number=signal.SIGTERM)
 
 
 def poisoned(work_dir, iteration, batches, **options):
@@ -62,6 +67,26 @@ def test_finite_steps_between_start_anew(tmp_path):
     ]
     hooks = [GUARD, *poisons]
     assert in_child(lambda: train_toy(tmp_path, epochs=3, custom_hooks=hooks)) == 0
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_epoch_without_any_step_is_no_success(tmp_path, capfd, by_epoch):
+    patient = GUARD | dict(max_in_a_row=99)
+    poison = dict(type='Poison', iteration=1, batches=4, parameter=False)
+    options = dict(custom_hooks=[patient, poison], by_epoch=by_epoch, **ONE_EPOCH)
+    assert in_child(lambda: train_toy(tmp_path, **options)) == 1
+    said = capfd.readouterr().err.splitlines()[-1]
+    assert 'NonFiniteError: Epoch 1: every step was left out, as no loss' in said
+    assert 'the last one loss_toy=nan: nothing was learnt' in said
+    assert not list(tmp_path.glob('epoch_1.pth'))
+
+
+def test_what_is_left_of_an_interrupted_epoch_may_be_left_out(tmp_path):
+    hooks = [GUARD | dict(max_in_a_row=99), dict(type='KillAt', **AFTER_TWO)]
+    options = dict(custom_hooks=hooks, **ONE_EPOCH)
+    assert in_child(lambda: train_toy(tmp_path, **options)) == 143
+    hooks[1] = dict(type='Poison', iteration=3, batches=2, parameter=False)
+    assert in_child(lambda: train_toy(tmp_path, resume=True, **options)) == 0
 
 
 def test_all_processes_leave_the_step_out(tmp_path):

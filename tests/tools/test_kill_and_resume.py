@@ -46,7 +46,7 @@ def config(made_images, tmp_path_factory):
         type='CheckpointHook',
         interval=1,
         max_keep_ckpts=1,
-        save_best='visdrone/AP@500',
+        save_best='visdrone/AP_at_500',
         rule='greater',
     )
     cfg.custom_hooks = [dict(type='EMAHook', ema_type='ExpMomentumEMA')]

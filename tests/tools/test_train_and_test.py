@@ -124,15 +124,15 @@ def test_from_data_to_a_distilled_student(tmp_path):
         'drawn',
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert 'visdrone/AP50@100' in done.stdout + done.stderr
-    assert 'visdrone/AR@500' in done.stdout + done.stderr
+    assert 'visdrone/AP50_at_100' in done.stdout + done.stderr
+    assert 'visdrone/AR_at_500' in done.stdout + done.stderr
     assert len(list((tmp_path / 'test').rglob('drawn/*.png'))) == 3
     done = run_tool(
         *('test', distilled, student, '--work-dir', tmp_path / 'tta', '--tta'),
         *('--out', tmp_path / 'predictions.pkl'),
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert 'visdrone/AP@500' in done.stdout + done.stderr
+    assert 'visdrone/AP_at_500' in done.stdout + done.stderr
     assert (tmp_path / 'predictions.pkl').is_file()
     # The run checks class names before the first step.
     renamed = torch.load(student, weights_only=False)

@@ -76,7 +76,7 @@ def test_seeds_are_one_row(tmp_path):
 
 
 def test_number_of_detections(tmp_path):
-    metrics = measured(0.1) | {'visdrone/AP@1': 0.03}
+    metrics = measured(0.1) | {'visdrone/AP_at_1': 0.03}
     run = evaluation(metrics, CARS, CARS)
     folder = work_dir(tmp_path / 'student', run)
     grids, notes = tables(folder, max_dets=1, classes=True)

@@ -25,7 +25,7 @@ def step(iteration, epoch, loss):
 
 
 def validation(epoch, ap):
-    return {'visdrone/AP@500': ap, 'time': 0.1, 'data_time': 0.2, 'step': epoch}
+    return {'visdrone/AP_at_500': ap, 'time': 0.1, 'data_time': 0.2, 'step': epoch}
 
 
 def test_a_resumed_epoch_counts_once(tmp_path):
@@ -36,8 +36,8 @@ def test_a_resumed_epoch_counts_once(tmp_path):
     log = read_logs(tmp_path)
     assert log.losses == {'loss': [(5, 9.0), (10, 8.0), (15, 6.5), (20, 6.0)]}
     assert log.validations == [
-        (1, {'visdrone/AP@500': 0.1}),
-        (2, {'visdrone/AP@500': 0.2}),
+        (1, {'visdrone/AP_at_500': 0.1}),
+        (2, {'visdrone/AP_at_500': 0.2}),
     ]
 
 

@@ -104,7 +104,7 @@ def test_horizontal_tables_are_those_of_the_metric(regions, max_dets):
     for name, value in summary.items():
         assert value == pytest.approx(expected[f'{name}@{max_dets}']), name
     for name, value in class_averages(run_of(images, regions, max_dets)).items():
-        assert value == pytest.approx(expected[f'{name}/AP@{max_dets}']), name
+        assert value == pytest.approx(expected[f'{name}/AP_at_{max_dets}']), name
 
 
 def test_rotated_tables_are_those_of_mmrotate(without_processes):

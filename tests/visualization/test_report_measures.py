@@ -30,7 +30,7 @@ def run(name, model, ap=None, seed=0, data='val', teacher=None, **metrics):
     if teacher:
         cfg.model.teacher_ckpt = teacher
     if ap is not None:
-        metrics = {'visdrone/AP@500': ap, 'visdrone/AP50@500': 2 * ap, **metrics}
+        metrics = {'visdrone/AP_at_500': ap, 'visdrone/AP50_at_500': 2 * ap, **metrics}
     log = TrainingLog(validations=[(3, metrics)] if metrics else [])
     folder = Path('w', name).resolve()
     return Run(name, folder, cfg, folder / 'a.py', log, None, remark='it is a test')
@@ -46,11 +46,11 @@ def three(teacher=0.3, alone=0.2, distilled=0.25):
 
 def test_the_largest_number_of_detections_counts():
     metrics = {
-        'visdrone/AP@100': 0.1,
-        'visdrone/AP@500': 0.2,
-        'visdrone/AP_S@500': -1.0,
-        'visdrone/AR@500': 0.4,
-        'visdrone/car/AP@500': 0.9,
+        'visdrone/AP_at_100': 0.1,
+        'visdrone/AP_at_500': 0.2,
+        'visdrone/AP_S_at_500': -1.0,
+        'visdrone/AR_at_500': 0.4,
+        'visdrone/car/AP_at_500': 0.9,
     }
     measures = common_measures(metrics)
     assert measures.values == {'AP': 0.2, 'AR': 0.4}

@@ -9,14 +9,15 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
+from aerialkd.datasets.metainfo import dataset_metainfo
 from aerialkd.detectors.yolov8.convert import convert_ultralytics_state_dict
 from aerialkd.engine import load_strictly, load_weights, student_model_cfg
 from aerialkd.engine.staging import refuse_existing, staging
 from aerialkd.engine.weights import Weights
 from aerialkd.errors import CheckpointError, CheckpointRefused, ConfigError
-from aerialkd.export.class_names import dataset_metainfo, number_of_classes
-from aerialkd.export.plain_config import scope_of
+from aerialkd.export.class_names import number_of_classes
 from aerialkd.loading import file_of, read_checkpoint
+from aerialkd.registry import scope_of
 
 PLAIN = (
     'A checkpoint of Ultralytics holds the pickled model, which is code and is not '

@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from aerialkd.evaluation.metric_names import current_names
+
 _STAMP = re.compile(r'^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - mmengine', re.MULTILINE)
 _NO_MEASURE = {'epoch', 'iter', 'step', 'time', 'data_time', 'memory'}
 
@@ -72,7 +74,7 @@ def read_logs(work_dir: Path) -> TrainingLog:
                 log.losses.setdefault(name, []).append((row['step'], value))
     for row in validated:
         measures = {k: v for k, v in row.items() if k not in _NO_MEASURE}
-        log.validations.append((row['step'], measures))
+        log.validations.append((row['step'], current_names(measures)))
     return log
 
 

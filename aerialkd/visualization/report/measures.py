@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import mean, stdev
 
 from aerialkd.errors import ConfigError
+from aerialkd.evaluation.metric_names import split_limit
 from aerialkd.visualization.report.comparison import TEACHER, Comparison, Row
 from aerialkd.visualization.report.runs import Run
 
@@ -21,7 +21,6 @@ _COCO = {
 }
 _ROTATED = ('mAP50', 'AP75', 'mAP')
 LEADING = 3  # distilled students that the sentence names
-_AT = re.compile(r'(?P<name>(?:AP|AR)\w*)@(?P<limit>\d+)')
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,8 @@ def common_measures(
     """
     # Two parts: measures of single classes have three.
     short = {k.rpartition('/')[2]: v for k, v in metrics.items() if k.count('/') <= 1}
-    limited = {k: m for k in short if (m := _AT.fullmatch(k))}
-    limits = sorted({int(m['limit']) for m in limited.values()})
+    limited = {k: parts for k in short if (parts := split_limit(k))}
+    limits = sorted({limit for _, limit in limited.values()})
     if max_dets is not None and max_dets not in limits:
         raise ConfigError(
             f'max_dets: got {max_dets}, expected one of the numbers of detections that '
@@ -88,9 +87,7 @@ def common_measures(
         )
     if limited:
         limit = max_dets or limits[-1]
-        values = {
-            m['name']: short[k] for k, m in limited.items() if int(m['limit']) == limit
-        }
+        values = {name: short[k] for k, (name, at) in limited.items() if at == limit}
         note = f'At most the {limit} best detections of an image count.'
     elif any(k.startswith('bbox_mAP') for k in short):
         named = {_COCO.get(k.removeprefix('bbox_')): v for k, v in short.items()}
