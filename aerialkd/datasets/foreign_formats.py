@@ -37,6 +37,23 @@ _FOLDERS = (
 _ENDINGS = {'.json': 'COCO', '.xml': 'XML'}
 
 
+def line_format(text: str) -> str:
+    """The format that a line of text looks like; '' for none that is known here."""
+    text = text.strip()
+    if text[:1] in ('{', '['):
+        return 'COCO'
+    if text[:1] == '<':
+        return 'XML'
+    fields = [field for field in re.split(r'[,;\s]+', text) if field]
+    numeric = [bool(_NUMBER.fullmatch(field)) for field in fields]
+    if 'YOLO' in (name := _yolo(fields, numeric)):
+        return name
+    if ',' in text and all(numeric):
+        return {8: 'VisDrone', 10: 'MOT'}.get(len(fields), '')
+    is_dota = len(fields) in (9, 10) and all(numeric[:8]) and not numeric[8]
+    return 'DOTA' if is_dota else ''
+
+
 def wrong_fields(
     where: str, text: str, got: int, fields: Sequence[str], own: str, separator: str
 ) -> AnnotationError:
@@ -50,7 +67,7 @@ def wrong_fields(
         own: the line's format.
         separator: of its fields.
     """
-    hint = _hint(_format_of(text.strip()), own)
+    hint = _hint(line_format(text), own)
     repair = f'{hint}. If not,' if hint else ';'
     return AnnotationError.at(
         where,
@@ -96,21 +113,6 @@ def folders_hint(root: Path, own: str) -> str:
 
 def _hint(name: str, own: str) -> str:
     return f'; looks like {name}: {_FORMATS[name]}' if name not in ('', own) else ''
-
-
-def _format_of(text: str) -> str:
-    if text[:1] in ('{', '['):
-        return 'COCO'
-    if text[:1] == '<':
-        return 'XML'
-    fields = [field for field in re.split(r'[,;\s]+', text) if field]
-    numeric = [bool(_NUMBER.fullmatch(field)) for field in fields]
-    if 'YOLO' in (name := _yolo(fields, numeric)):
-        return name
-    if ',' in text and all(numeric):
-        return {8: 'VisDrone', 10: 'MOT'}.get(len(fields), '')
-    is_dota = len(fields) in (9, 10) and all(numeric[:8]) and not numeric[8]
-    return 'DOTA' if is_dota else ''
 
 
 def _yolo(fields: Sequence[str], numeric: Sequence[bool]) -> str:

@@ -36,7 +36,7 @@ def loader_metainfo(cfg: Config, loader: str) -> Iterator[dict[str, Any]]:
     Raises:
         ConfigError: if ``metainfo.classes`` is one string and no file of names.
     """
-    for dataset in _innermost((cfg.get(loader) or {}).get('dataset')):
+    for dataset in innermost((cfg.get(loader) or {}).get('dataset')):
         with DefaultScope.overwrite_default_scope(scope_of(cfg)):
             found = list(find_components(dataset['type'], [DATASETS]))
         known = _known_metainfo(found[0], dataset) if found else {}
@@ -63,7 +63,7 @@ def palette_for(
     return [tuple(int(v) for v in by_name.get(name, other)) for name, other in pairs]
 
 
-def _innermost(dataset: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
+def innermost(dataset: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
     """Data sets without what repeats, mixes or concatenates them."""
     if not dataset:
         return
@@ -72,7 +72,7 @@ def _innermost(dataset: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]
         yield dataset
         return
     for part in inner:
-        yield from _innermost(part)
+        yield from innermost(part)
 
 
 def _known_metainfo(component: Any, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -176,6 +176,9 @@ class RotatedMetric(BaseMetric):
         if self.outfile_prefix:
             folder = f'{self.outfile_prefix}_{kind}'
             write_task1(folder, images, class_names(self))
+            MMLogger.get_current_instance().info(
+                f'Detections of {len(images)} {kind}: {folder}/Task1_*.txt'
+            )
 
     def _measures(self, images: Sequence[Matches], part: str) -> dict[str, float]:
         classes = class_names(self)
