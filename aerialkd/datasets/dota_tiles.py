@@ -64,13 +64,12 @@ def split_dota(
     source, out = Path(source), Path(out)
     chosen = TileSettings(**settings)
     scenes = find_scenes(source, chosen.labels)
+    # What is wrong with annotations is said before there is a folder of some tiles,
+    # which would refuse the settings that mend it.
+    for scene in [] if (out / MANIFEST).is_file() else scenes:
+        read_boxes(scene, chosen)
     made = _made(scenes, chosen)
     if not is_complete(out / MANIFEST, made):
-        if not (out / MANIFEST).is_file():
-            # What is wrong with them is said before there is a folder of some tiles,
-            # which would refuse the settings that mend it.
-            for scene in scenes:
-                read_boxes(scene, chosen)
         write_manifest(out / MANIFEST, made, complete=False)
     for folder in (IMAGES,) if chosen.labels is None else (IMAGES, LABELS):
         (out / folder).mkdir(exist_ok=True)

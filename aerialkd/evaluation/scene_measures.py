@@ -163,7 +163,8 @@ def merge_options(merging: Mapping[str, Any], writes: bool) -> MergeOptions:
         )
     if scenes is not None:
         needed = {'img_path', 'ann_path'}
-        _check_keys('merging.scenes', scenes, needed | {'version', 'classes'}, needed)
+        others = {k: v for k, v in scenes.items() if k != 'classes'}
+        _check_keys('merging.scenes', others, needed | {'version'}, needed)
         for key in sorted(needed):
             if not Path(scenes[key]).is_dir():
                 raise ConfigError(
