@@ -48,15 +48,19 @@ def visdrone(tmp_path: Path) -> tuple[Path, Path]:
     return files_of(cfg, retinanet(3), tmp_path)
 
 
-def test_visdrone_without_annotations(
+def test_without_the_option_it_is_named(
     run: Callable, visdrone: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    prefix = tmp_path / 'new/results'
-    work_dir = ('--work-dir', tmp_path / 'work')
-    last, status = run('test', *visdrone, *work_dir)
+    last, status = run('test', *visdrone, '--work-dir', tmp_path / 'work')
     assert status == 2
     assert 'annotations: no such folder' in last
     assert 'tools/test.py --format-only PREFIX' in last
+
+
+def test_visdrone_without_annotations(
+    run: Callable, visdrone: tuple[Path, Path], tmp_path: Path
+) -> None:
+    prefix, work_dir = tmp_path / 'new/results', ('--work-dir', tmp_path / 'work')
     assert run('test', *visdrone, *work_dir, '--format-only', prefix)[1] == 0
     written = sorted((tmp_path / 'new/results_visdrone').iterdir())
     assert [file.name for file in written] == ['0000002_00005.txt', '9999.txt']
