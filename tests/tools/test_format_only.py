@@ -30,6 +30,7 @@ LOAD = [
 
 def files_of(cfg: Config, model: dict, root: Path) -> tuple[Path, Path]:
     """The config, and a checkpoint of weights that are drawn by lot."""
+    cfg.experiment_name = root.name  # two tests may begin in the same second
     cfg.dump(root / 'config.py')
     torch.save(MODELS.build(model).state_dict(), root / 'weights.pth')
     return root / 'config.py', root / 'weights.pth'
