@@ -137,5 +137,9 @@ class AnnotationError(AerialKDError, ValueError):
         return cls(f'{place}: {kind}: {detail}', kind)
 
 
+class NothingUsable(AnnotationError):
+    """An annotation file of which every annotation is bad, even where some may be."""
+
+
 class EnvironmentProblem(AerialKDError, ImportError):
     """A needed package is missing or has a version that cannot work."""

@@ -20,8 +20,14 @@ def parse_args() -> argparse.Namespace:
         metavar='FOLDER',
         help='a data set in this layout, or a folder whose sub-folders are such',
     )
-    parser.add_argument(
+    classes = parser.add_mutually_exclusive_group()
+    classes.add_argument(
         '--version', choices=VERSIONS, help='of DOTA; decides the classes (1.0)'
+    )
+    classes.add_argument(
+        '--classes',
+        nargs='+',
+        help='those of your own data; where files number them, in the order of numbers',
     )
     parser.add_argument(
         '--workers', type=int, help='images decoded at a time (number of processors)'
@@ -37,6 +43,7 @@ def main() -> None:
         args.layout,
         *args.folders,
         version=args.version,
+        classes=args.classes,
         workers=args.workers,
         progress=not args.quiet,
     )

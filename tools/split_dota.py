@@ -22,7 +22,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--gaps', type=int, nargs='+', default=[150], help='overlaps, one for each size'
     )
-    parser.add_argument('--version', choices=CHOICES['version'], default='1.0')
+    classes = parser.add_mutually_exclusive_group()
+    classes.add_argument(
+        '--version',
+        choices=CHOICES['version'],
+        default='1.0',
+        help='of DOTA; decides the classes',
+    )
+    classes.add_argument('--classes', nargs='+', help='those of your own data')
     parser.add_argument(
         '--kept-share',
         type=float,

@@ -10,6 +10,7 @@ import argparse
 
 from aerialkd.cli import add_runner_arguments, load_config, one_line_errors
 from aerialkd.engine.evaluate import build_test_runner
+from aerialkd.engine.format_only import write_files_only
 from aerialkd.errors import ConfigError
 
 
@@ -19,6 +20,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint, .pth or .safetensors')
     add_runner_arguments(parser)
     parser.add_argument('--out', help='pickle file for the predictions')
+    parser.add_argument(
+        '--format-only',
+        metavar='PREFIX',
+        help='write the files that benchmarks take, PREFIX..., and measure nothing: '
+        'for images without annotations',
+    )
     parser.add_argument('--show', action='store_true', help='show the detections')
     parser.add_argument('--show-dir', help='folder for images with detections')
     parser.add_argument(
@@ -40,6 +47,8 @@ def main() -> None:
     cfg = load_config(args)
     if args.show or args.show_dir:
         cfg = trigger_visualization_hook(cfg, args)
+    if args.format_only is not None:
+        write_files_only(cfg, args.format_only)
     runner = build_test_runner(cfg, args.checkpoint, args.tta)
     if args.out:
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))

@@ -36,6 +36,7 @@ def check_corners(
             'no coordinates of pixels',
             f'got {shown}, expected at most {_FARTHEST:g}; correct or delete it.',
         )
+    check_pixels(corners, where)
     triangles = (_doubled_area(*three) for three in itertools.combinations(points, 3))
     if max(triangles) / 2 < _SMALLEST:
         raise AnnotationError.at(
@@ -50,6 +51,25 @@ def check_corners(
             'box outside the image',
             f'got {shown}, expected a part of it in {image_size[0]}x{image_size[1]} '
             'pixels; correct or delete it.',
+        )
+
+
+def check_pixels(coordinates: Sequence[float], where: str) -> None:
+    """Refuse a box within the first pixel: parts of the image's size, as YOLO has them.
+
+    A part of an object that is as small as that ends at whole pixels.
+
+    Raises:
+        AnnotationError: names the place.
+    """
+    within = all(0 <= value <= 1 for value in coordinates)
+    if within and not all(float(value).is_integer() for value in coordinates):
+        shown = ' '.join(f'{value:g}' for value in coordinates)
+        raise AnnotationError.at(
+            where,
+            'no coordinates of pixels',
+            f"got {shown}, which look like parts of the image's size, expected pixels; "
+            'multiply x by its width and y by its height.',
         )
 
 

@@ -57,7 +57,8 @@ class DOTADataset(RotatedDataset):
         version: ``'1.0'``, ``'1.5'`` or ``'2.0'``, which says what classes there are.
         kwargs: as for :class:`aerialkd.datasets.native.NativeDataset`, and
             ``ignore_difficult`` of :class:`aerialkd.datasets.rotated.RotatedDataset`.
-            ``metainfo=dict(classes=(...))`` selects classes of the version.
+            ``classes`` are those of the files where they are not the version's, say
+            ``('insulator',)``; ``metainfo=dict(classes=(...))`` selects some of them.
 
     Raises:
         ConfigError: if a folder, class or option does not exist.
@@ -70,13 +71,16 @@ class DOTADataset(RotatedDataset):
         'palette': list(PALETTE[:15]),  # mmdet reads a tuple as a single colour
     }
     DEFAULT_PREFIX = {'img_path': 'images', 'ann_path': 'labelTxt'}
+    NAMES_IN_FILES = True
+    FORMAT = 'DOTA'
+    OFFICIAL = CLASSES['2.0']
 
     def __init__(self, *args: Any, version: str = '1.0', **kwargs: Any) -> None:
         self.version = version
         super().__init__(*args, **kwargs)
 
     @classmethod
-    def known_metainfo(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    def default_metainfo(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """Classes of the version, and their colours."""
         version = options.get('version', '1.0')
         if version not in CLASSES:
@@ -94,6 +98,5 @@ class DOTADataset(RotatedDataset):
         problems: list[AnnotationError] | None,
     ) -> list[dict]:
         """Objects of the chosen classes."""
-        classes = CLASSES[self.version]
-        boxes = read_annotations(file, image_size, classes, problems)
+        boxes = read_annotations(file, image_size, self.classes_of_files, problems)
         return self.instances_of([(b.corners, b.name, b.difficult) for b in boxes])

@@ -13,7 +13,9 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from aerialkd.datasets.class_lists import unknown_class
 from aerialkd.datasets.corner_checks import check_corners
+from aerialkd.datasets.foreign_formats import wrong_fields
 from aerialkd.datasets.text_fields import finite_number, numbered_lines, parse_each
 from aerialkd.errors import AnnotationError
 
@@ -80,26 +82,21 @@ def parse_line(
         text: the line, not a header.
         where: ``file:line``, for messages.
         image_size: (width, height) of the image in pixels.
-        classes: all that the data set's version has.
+        classes: all that the data set has.
 
     Raises:
         AnnotationError: names file, line, what is wrong and what was expected.
     """
     fields = text.split()
     if len(fields) != len(FIELDS):
-        raise AnnotationError.at(
-            where,
-            'wrong number of fields',
-            f'got {len(fields)}, expected {len(FIELDS)} ({" ".join(FIELDS)}); correct '
-            'or delete the line.',
-        )
+        raise wrong_fields(where, text, len(fields), FIELDS, 'DOTA', ' ')
     corners = tuple(
         finite_number(field, f'{where}: {name}')
         for field, name in zip(fields, COORDINATES, strict=False)
     )
     name, difficult = fields[len(COORDINATES) :]
     if name not in classes:
-        raise AnnotationError.at(where, 'unknown class', _expected(name, classes))
+        raise _unknown(name, where, classes)
     if difficult not in DIFFICULTIES:
         raise AnnotationError.at(
             where,
@@ -122,7 +119,7 @@ def read_annotations(
     Args:
         file: the text file, with header lines or without.
         image_size: (width, height) of the image in pixels.
-        classes: all that the data set's version has.
+        classes: all that the data set has.
         problems: receives the errors of bad lines, which are then left out; without
             it the first bad line is an error. An object that is there twice counts as
             one, in whatever order its corners come.
@@ -152,9 +149,14 @@ def format_line(box: DotaBox) -> str:
     return f'{" ".join(texts)} {box.name} {box.difficult}\n'
 
 
-def _expected(name: str, classes: Sequence[str]) -> str:
-    versions = [version for version, names in CLASSES.items() if name in names]
-    repair = 'correct or delete the line'
-    if versions:
-        repair = f'DOTA has it since version {versions[0]}: set version={versions[0]!r}'
-    return f'got {name[:40]!r}, expected one of {", ".join(classes)}; {repair}.'
+def _unknown(name: str, where: str, classes: Sequence[str]) -> AnnotationError:
+    since = [version for version, names in CLASSES.items() if name in names]
+    listed = f'one of {", ".join(classes)}'
+    if since and tuple(classes) in CLASSES.values():
+        return AnnotationError.at(
+            where,
+            'unknown class',
+            f'got {name!r}, expected {listed}; DOTA has it since version {since[0]}: '
+            f'set version={since[0]!r} of the data set, --version of the tools.',
+        )
+    return unknown_class(where, name[:40], listed)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from aerialkd.datasets.dota_format import CLASSES
 from aerialkd.datasets.images import read_image
 from aerialkd.datasets.manifests import (
     is_complete,
@@ -22,7 +23,7 @@ from aerialkd.datasets.manifests import (
 )
 from aerialkd.datasets.tiles.check import LABELS, check_names, check_tiles
 from aerialkd.datasets.tiles.counts import TileCounts
-from aerialkd.datasets.tiles.plan import ScenePlan, plan_scene
+from aerialkd.datasets.tiles.plan import ScenePlan, plan_scene, read_boxes
 from aerialkd.datasets.tiles.scenes import IMAGES, Scene, find_scenes, fingerprint
 from aerialkd.datasets.tiles.settings import TileSettings
 from aerialkd.datasets.tiles.windows import Window, scene_windows
@@ -64,6 +65,10 @@ def split_dota(
     source, out = Path(source), Path(out)
     chosen = TileSettings(**settings)
     scenes = find_scenes(source, chosen.labels)
+    # What is wrong with annotations is said before there is a folder of some tiles,
+    # which would refuse the settings that mend it.
+    for scene in [] if (out / MANIFEST).is_file() else scenes:
+        read_boxes(scene, chosen)
     made = _made(scenes, chosen)
     is_complete(out / MANIFEST, made)  # or it holds something else
     with writing(out / MANIFEST):
@@ -111,8 +116,12 @@ def verify_tiles(
 
 
 def _made(scenes: Sequence[Scene], settings: TileSettings) -> dict[str, Any]:
+    decisive = dataclasses.asdict(settings)
+    # Either decides the classes.
+    of_version = settings.classes == CLASSES[settings.version]
+    del decisive['classes' if of_version else 'version']
     return {
-        **dataclasses.asdict(settings),
+        **decisive,
         'scenes': len(scenes),
         'fingerprint': fingerprint(scenes),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,26 @@ SHIP_NAMES = {
 }
 
 
+def ship_names(
+    classes: Sequence[str] | None = None, classwise: bool = False
+) -> Mapping[str, str]:
+    """The class of each ``Class_ID`` that there is.
+
+    Args:
+        classes: the user's. One is that of every object, unless ``classwise``; several
+            are those of the numbers 100000001, 100000002, ... in order. A file may
+            hold a name in the place of its number.
+        classwise: whether types are told apart.
+    """
+    if classes is None:
+        return _TYPES if classwise else dict.fromkeys(SHIP_NAMES, 'ship')
+    if len(classes) == 1 and not classwise:
+        names = dict.fromkeys(SHIP_NAMES, classes[0])
+    else:
+        names = {str(100000000 + n): name for n, name in enumerate(classes, start=1)}
+    return names | {name: name for name in classes}
+
+
 @DATASETS.register_module()
 class HRSC2016Dataset(RotatedDataset):
     """HRSC2016 (Liu et al. 2017): rotated boxes of ships in harbours and at sea.
@@ -51,7 +71,8 @@ class HRSC2016Dataset(RotatedDataset):
         ann_file: the list of images, one name without ending a line.
         args: as for :class:`aerialkd.datasets.native.NativeDataset`.
         classwise: whether the types of ships are told apart.
-        kwargs: as for :class:`aerialkd.datasets.native.NativeDataset`, and
+        kwargs: as for :class:`aerialkd.datasets.native.NativeDataset`; ``classes`` are
+            those of :func:`ship_names`, if they are others than HRSC2016's. And
             ``ignore_difficult`` of :class:`aerialkd.datasets.rotated.RotatedDataset`.
 
     Raises:
@@ -66,6 +87,8 @@ class HRSC2016Dataset(RotatedDataset):
         'ann_path': 'FullDataSet/Annotations',
     }
     ANN_SUFFIX = '.xml'
+    FORMAT = 'HRSC2016'
+    OFFICIAL = ('ship', *_TYPES.values())
 
     def __init__(
         self,
@@ -75,11 +98,10 @@ class HRSC2016Dataset(RotatedDataset):
         **kwargs: Any,
     ) -> None:
         self.classwise = classwise
-        self._names = _TYPES if classwise else dict.fromkeys(SHIP_NAMES, 'ship')
         super().__init__(ann_file, *args, **kwargs)
 
     @classmethod
-    def known_metainfo(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    def default_metainfo(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """One class, or those of ``mmrotate.HRSCDataset``."""
         if not options.get('classwise'):
             return cls.METAINFO
@@ -115,10 +137,8 @@ class HRSC2016Dataset(RotatedDataset):
         problems: list[AnnotationError] | None,
     ) -> list[dict]:
         """Ships of the chosen classes."""
-        ships = read_objects(file, image_size, self._names, problems)
+        names = ship_names(self.classes, self.classwise)
+        ships = read_objects(file, image_size, names, problems)
         return self.instances_of(
-            [
-                (ship.corners, self._names[ship.class_id], ship.difficult)
-                for ship in ships
-            ]
+            [(ship.corners, names[ship.class_id], ship.difficult) for ship in ships]
         )

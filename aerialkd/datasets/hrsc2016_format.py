@@ -13,6 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from aerialkd.datasets.class_lists import unknown_class
 from aerialkd.datasets.corner_checks import check_corners
 from aerialkd.datasets.text_fields import parse_each
 from aerialkd.datasets.xml_trees import Element, read_xml
@@ -108,12 +109,8 @@ def _object(
 ) -> HrscObject:
     class_id = element.word('Class_ID')
     if class_id not in class_ids:
-        raise AnnotationError.at(
-            element.child('Class_ID').where,
-            'unknown class',
-            f'got {class_id[:40]!r}, expected one of {len(class_ids)} from '
-            f'{min(class_ids)} to {max(class_ids)}; correct or delete the object.',
-        )
+        where = element.child('Class_ID').where
+        raise unknown_class(where, class_id[:40], _listed(class_ids), 'object')
     flags = [element.flag(tag) for tag in ('truncated', 'difficult')]
     cx, cy = (element.number_of(f'mbox_{name}') for name in ('cx', 'cy'))
     w, h = (_side(element, f'mbox_{name}') for name in ('w', 'h'))
@@ -128,6 +125,13 @@ def _object(
     ship = HrscObject(class_id, cx, cy, w, h, angle, *flags)
     check_corners(ship.corners, element.where, image_size)
     return ship
+
+
+def _listed(class_ids: Collection[str]) -> str:
+    numbers = sorted(class_id for class_id in class_ids if class_id.isdigit())
+    names = [class_id for class_id in class_ids if not class_id.isdigit()]
+    text = f'one of {len(numbers)} from {numbers[0]} to {numbers[-1]}'
+    return text + (f' ({", ".join(names)})' if names else '')
 
 
 def _side(element: Element, tag: str) -> float:

@@ -36,7 +36,7 @@ def loader_metainfo(cfg: Config, loader: str) -> Iterator[dict[str, Any]]:
     Raises:
         ConfigError: if ``metainfo.classes`` is one string and no file of names.
     """
-    for dataset in _innermost((cfg.get(loader) or {}).get('dataset')):
+    for dataset in innermost((cfg.get(loader) or {}).get('dataset')):
         with DefaultScope.overwrite_default_scope(scope_of(cfg)):
             found = list(find_components(dataset['type'], [DATASETS]))
         known = _known_metainfo(found[0], dataset) if found else {}
@@ -48,7 +48,9 @@ def loader_metainfo(cfg: Config, loader: str) -> Iterator[dict[str, Any]]:
         yield {**known, **stated}
 
 
-def palette_for(classes: Sequence[str], known: dict[str, Any]) -> list[tuple[int, ...]]:
+def palette_for(
+    classes: Sequence[str], known: Mapping[str, Any]
+) -> list[tuple[int, ...]]:
     """A colour for each class: the data set's where it knows the name.
 
     A list on purpose: mmdet takes a tuple for the one colour of all classes.
@@ -61,7 +63,7 @@ def palette_for(classes: Sequence[str], known: dict[str, Any]) -> list[tuple[int
     return [tuple(int(v) for v in by_name.get(name, other)) for name, other in pairs]
 
 
-def _innermost(dataset: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
+def innermost(dataset: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
     """Data sets without what repeats, mixes or concatenates them."""
     if not dataset:
         return
@@ -70,7 +72,7 @@ def _innermost(dataset: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]
         yield dataset
         return
     for part in inner:
-        yield from _innermost(part)
+        yield from innermost(part)
 
 
 def _known_metainfo(component: Any, options: Mapping[str, Any]) -> dict[str, Any]:

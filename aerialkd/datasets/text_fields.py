@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from aerialkd.errors import AnnotationError
+from aerialkd.errors import AnnotationError, NothingUsable
 
 Raw = TypeVar('Raw')
 Parsed = TypeVar('Parsed')
@@ -74,8 +74,11 @@ def parse_each(
 
     Raises:
         AnnotationError: without ``problems``, at the first bad one.
+        NothingUsable: with ``problems``, if there are annotations and all are bad: an
+            image without objects is another thing.
     """
     parsed = []
+    bad: list[AnnotationError] = []
     lines: dict[Hashable, int] = {}
     for line, raw in items:
         try:
@@ -85,8 +88,25 @@ def parse_each(
         except AnnotationError as error:
             if problems is None:
                 raise
-            problems.append(error.with_traceback(None))
+            bad.append(error.with_traceback(None))
+    if problems is not None:
+        problems += bad
+    if bad and not parsed:
+        raise _nothing_usable(file, bad)
     return parsed
+
+
+def _nothing_usable(file: Path, bad: list[AnnotationError]) -> AnnotationError:
+    kinds = {error.kind for error in bad}
+    others = [str(error).partition(': got ')[0] for error in bad[1:3]]
+    more = f' Likewise {"; ".join(others)}.' if others else ''
+    return NothingUsable.at(
+        file,
+        f'{kinds.pop()} everywhere' if len(kinds) == 1 else 'nothing usable',
+        f'got {len(bad)} of {len(bad)} annotations that are bad, expected some that '
+        'can be read; restore the file, or empty it if its image has no objects. The '
+        f'first is {bad[0]}{more}',
+    )
 
 
 def _refuse_again(

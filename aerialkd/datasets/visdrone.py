@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from aerialkd.datasets.native import NativeDataset
 from aerialkd.datasets.visdrone_format import CLASSES, VisDroneBox, read_annotations
@@ -43,10 +44,14 @@ class VisDroneDataset(NativeDataset):
     class 11 ("others") and rows of score 0 are dropped, as in the benchmark. Boxes
     that reach over the border are cut there.
 
+    Lines hold numbers. ``classes``, where they are not VisDrone's ten, are the names of
+    1, 2, ... in order; 0 stays the ignored region, and with ten names 11 "others".
+
     Args:
         data_prefix: folders of images and annotations, ``img_path`` and ``ann_path``,
             relative to ``data_root``. With ``test_mode``, ``ann_path`` may be absent:
             images without annotations (test-challenge).
+        classes: names of all classes that the files number, from 1 on.
         bad_annotations: ``'error'`` stops at the first bad line, naming file and line,
             or unreadable image; ``'skip'`` leaves them out, counts them in
             ``num_bad_annotations`` and ``num_bad_images`` and logs the first ones.
@@ -66,6 +71,14 @@ class VisDroneDataset(NativeDataset):
         'category_ids': tuple(range(1, len(CLASSES) + 1)),
     }
     DEFAULT_PREFIX = {'img_path': 'images', 'ann_path': 'annotations'}
+    FORMAT = 'VisDrone'
+    OFFICIAL = CLASSES
+
+    @classmethod
+    def known_metainfo(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Classes, colours, and the number of each class in the files."""
+        known = super().known_metainfo(options)
+        return {**known, 'category_ids': tuple(range(1, len(known['classes']) + 1))}
 
     def load_data_list(self) -> list[dict]:
         """Read every image's size and annotations; images are numbered, as in COCO."""
@@ -82,7 +95,7 @@ class VisDroneDataset(NativeDataset):
     ) -> list[dict]:
         """Objects of the chosen classes, and ignored regions."""
         labels = {c: i for i, c in enumerate(self.metainfo['category_ids'])}
-        boxes = read_annotations(file, image_size, problems)
+        boxes = read_annotations(file, image_size, problems, self.classes_of_files)
         return [i for box in boxes if (i := _instance(box, labels))]
 
 

@@ -2,14 +2,18 @@
 
 ``x, y, width, height, score, class, truncation, occlusion`` in pixels; class 0 is an
 ignored region, 1 to 10 are objects, 11 is "others". Score 0 marks what the benchmark
-does not evaluate.
+does not evaluate. Other data in this format have other classes, from 1 on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from aerialkd.datasets.class_lists import numbered, unknown_class
+from aerialkd.datasets.corner_checks import check_pixels
+from aerialkd.datasets.foreign_formats import wrong_fields
 from aerialkd.datasets.text_fields import finite_number, numbered_lines, parse_each
 from aerialkd.errors import AnnotationError
 
@@ -35,10 +39,11 @@ class VisDroneBox:
 
     Attributes:
         bbox: x1, y1, x2, y2 in pixels.
-        category: 0 to 11 as in the file.
+        category: 0 to 11 as in the file, or whatever its classes are.
         score: 1, or 0 where the benchmark does not evaluate the object.
         truncation: 0 (none) or 1 (1 to 50 % outside the frame); -1 not stated.
         occlusion: 0 (none), 1 (1 to 50 %) or 2 (more); -1 not stated.
+        num_classes: how many classes are evaluated.
     """
 
     bbox: tuple[float, float, float, float]
@@ -46,6 +51,7 @@ class VisDroneBox:
     score: int
     truncation: int
     occlusion: int
+    num_classes: int = len(CLASSES)
 
     @property
     def is_ignored_region(self) -> bool:
@@ -54,29 +60,30 @@ class VisDroneBox:
 
     @property
     def is_object(self) -> bool:
-        """Whether this is an object of the ten classes that the benchmark evaluates."""
-        return self.category not in (IGNORED_REGION, OTHERS) and self.score != 0
+        """Whether this is an object of the classes that are evaluated."""
+        return 0 < self.category <= self.num_classes and self.score != 0
 
 
-def parse_line(text: str, where: str, image_size: tuple[int, int]) -> VisDroneBox:
+def parse_line(
+    text: str,
+    where: str,
+    image_size: tuple[int, int],
+    classes: Sequence[str] = CLASSES,
+) -> VisDroneBox:
     """Parse one line of an annotation file.
 
     Args:
         text: the line; a trailing comma, as in some official files, is accepted.
         where: ``file:line``, for messages.
         image_size: (width, height) of the image in pixels.
+        classes: names of the numbers from 1 on.
 
     Raises:
         AnnotationError: names file, line, what is wrong and what was expected.
     """
     fields = text.strip().removesuffix(',').split(',')
     if len(fields) != len(FIELDS):
-        raise AnnotationError.at(
-            where,
-            'wrong number of fields',
-            f'got {len(fields)}, expected {len(FIELDS)} ({",".join(FIELDS)}); correct '
-            'or delete the line.',
-        )
+        raise wrong_fields(where, text, len(fields), FIELDS, 'VisDrone', ',')
     x, y, width, height, *rest = (
         finite_number(field, f'{where}: {name}')
         for field, name in zip(fields, FIELDS, strict=True)
@@ -85,13 +92,12 @@ def parse_line(text: str, where: str, image_size: tuple[int, int]) -> VisDroneBo
         _integer(value, name, where)
         for value, name in zip(rest, FIELDS[4:], strict=True)
     )
-    if not IGNORED_REGION <= category <= OTHERS:
-        raise AnnotationError.at(
-            where,
-            'unknown class',
-            f'got {category}, expected {IGNORED_REGION} to {OTHERS}; correct or delete '
-            'the line.',
-        )
+    # "Others" follow VisDrone's ten classes, also under names of the user's.
+    last = OTHERS if len(classes) == len(CLASSES) else len(classes)
+    if not IGNORED_REGION <= category <= last:
+        names = ('ignored region', *classes, 'others')[: last + 1]
+        expected = f'0 to {last}: {numbered(names, IGNORED_REGION)}'
+        raise unknown_class(where, category, expected)
     if score not in (0, 1):
         raise AnnotationError.at(
             where,
@@ -105,6 +111,7 @@ def parse_line(text: str, where: str, image_size: tuple[int, int]) -> VisDroneBo
             f'got width {width:g}, height {height:g}, expected both above 0; correct '
             'or delete the line.',
         )
+    check_pixels((x, y, x + width, y + height), where)
     right, bottom = min(x + width, image_size[0]), min(y + height, image_size[1])
     left, top = max(x, 0.0), max(y, 0.0)
     if left >= right or top >= bottom:
@@ -115,13 +122,14 @@ def parse_line(text: str, where: str, image_size: tuple[int, int]) -> VisDroneBo
             f'in {image_size[0]}x{image_size[1]} pixels; correct or delete the line.',
         )
     bbox = (left, top, right, bottom)
-    return VisDroneBox(bbox, category, score, truncation, occlusion)
+    return VisDroneBox(bbox, category, score, truncation, occlusion, len(classes))
 
 
 def read_annotations(
     file: Path,
     image_size: tuple[int, int],
     problems: list[AnnotationError] | None = None,
+    classes: Sequence[str] = CLASSES,
 ) -> list[VisDroneBox]:
     """Read an annotation file; an empty one is an image without objects.
 
@@ -131,6 +139,7 @@ def read_annotations(
         problems: receives the errors of bad lines, which are then left out; without
             it the first bad line is an error. An object that is there twice counts as
             one, whatever it says beside class and box.
+        classes: names of the numbers from 1 on.
 
     Raises:
         AnnotationError: if a line is bad, or the file is no text.
@@ -138,7 +147,7 @@ def read_annotations(
     return parse_each(
         file,
         numbered_lines(file),
-        lambda line, where: parse_line(line, where, image_size),
+        lambda line, where: parse_line(line, where, image_size, classes),
         lambda box: (box.category, box.bbox),
         problems,
     )

@@ -154,10 +154,13 @@ def read_xml(file: Path, root: str) -> Element:
     found = builder.root
     assert found is not None, 'well-formed XML has a root'  # noqa: S101
     if found.tag != root:
+        hint = ''
+        if found.tag == 'annotation':
+            hint = "; looks like VOC: read it with MMDetection's XMLDataset"
         raise AnnotationError.at(
             f'{file}:{found.line}',
             'wrong root',
-            f'got {found.tag[:40]!r}, expected {root!r}; restore the file.',
+            f'got {found.tag[:40]!r}, expected {root!r}{hint}; restore the file.',
         )
     return found
 

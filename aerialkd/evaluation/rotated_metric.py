@@ -82,7 +82,8 @@ class RotatedMetric(BaseMetric):
         merging: ``dict(iou_threshold=0.1, scenes=dict(img_path='val/images', ann_path=
             'val/labelTxt', version='1.0'))``, each part optional but the paths:
             overlap above which a detection is a duplicate, and the scenes in DOTA's
-            layout. Without ``scenes`` only files are written.
+            layout (``classes``: those of their files, if they are neither the version's
+            nor all the detector's). Without ``scenes`` only files are written.
         outfile_prefix: write ``PREFIX_tiles/Task1_CLASS.txt``, with ``merging``
             ``PREFIX_scenes/Task1_CLASS.txt`` too, as DOTA's server takes them.
         format_only: write the files and measure nothing (no ground truth needed).
@@ -175,6 +176,9 @@ class RotatedMetric(BaseMetric):
         if self.outfile_prefix:
             folder = f'{self.outfile_prefix}_{kind}'
             write_task1(folder, images, class_names(self))
+            MMLogger.get_current_instance().info(
+                f'Detections of {len(images)} {kind}: {folder}/Task1_*.txt'
+            )
 
     def _measures(self, images: Sequence[Matches], part: str) -> dict[str, float]:
         classes = class_names(self)

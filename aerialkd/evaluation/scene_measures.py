@@ -28,11 +28,12 @@ class MergeOptions:
 
     Attributes:
         iou_threshold: overlap above which a detection is a duplicate.
-        scenes: ``img_path``, ``ann_path`` and perhaps ``version`` of the scenes.
+        scenes: ``img_path``, ``ann_path`` and perhaps ``version`` or ``classes`` of the
+            scenes.
     """
 
     iou_threshold: float
-    scenes: Mapping[str, str] | None
+    scenes: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class SceneTruth:
     """Annotations of whole scenes in DOTA's layout.
 
     Args:
-        options: ``img_path``, ``ann_path`` and perhaps ``version``.
+        options: ``img_path``, ``ann_path`` and perhaps ``version`` or ``classes``, all
+            that the files have.
         classes: of the detector; labels follow them.
 
     Raises:
@@ -55,11 +57,12 @@ class SceneTruth:
         AnnotationError: if images and annotations do not pair, or one is bad.
     """
 
-    def __init__(self, options: Mapping[str, str], classes: Sequence[str]) -> None:
+    def __init__(self, options: Mapping[str, Any], classes: Sequence[str]) -> None:
         folders = {k: options[k] for k in ('img_path', 'ann_path')}
         dataset = DOTADataset(
             data_prefix=folders,
             version=options.get('version', '1.0'),
+            classes=options.get('classes'),
             metainfo={'classes': tuple(classes)},
             test_mode=True,
         )
@@ -160,7 +163,8 @@ def merge_options(merging: Mapping[str, Any], writes: bool) -> MergeOptions:
         )
     if scenes is not None:
         needed = {'img_path', 'ann_path'}
-        _check_keys('merging.scenes', scenes, needed | {'version'}, needed)
+        others = {k: v for k, v in scenes.items() if k != 'classes'}
+        _check_keys('merging.scenes', others, needed | {'version'}, needed)
         for key in sorted(needed):
             if not Path(scenes[key]).is_dir():
                 raise ConfigError(

@@ -136,7 +136,16 @@ def class_counts(
 
 
 def task1_file(class_name: str) -> str:
-    """The name of a class's file."""
+    """The name of a class's file.
+
+    Raises:
+        ConfigError: if no file can be named after the class.
+    """
+    if re.search(r'[/\0]', class_name):
+        raise ConfigError(
+            f'classes: got {class_name!r}, expected names without / for Task1 files, '
+            'which are named after them; rename the class.'
+        )
     return f'Task1_{class_name}.txt'
 
 
@@ -182,7 +191,9 @@ def _check_files(folder: Path, classes: Sequence[str]) -> None:
         raise ConfigError(
             f'{folder}: Task1 files of other classes: missing {missing}, unknown '
             f'{unknown}, expected one of each of {", ".join(classes)}; name the '
-            'version of DOTA, or add empty files where nothing was found.'
+            'version of DOTA or the classes of the detector (--version, --classes '
+            f'{" ".join(sorted(found)) or "NAME ..."}), or add empty files where '
+            'nothing was found.'
         )
 
 

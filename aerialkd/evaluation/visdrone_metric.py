@@ -122,6 +122,10 @@ class VisDroneMetric(BaseMetric):
         if self.outfile_prefix:
             ids = self.dataset_meta.get('category_ids', range(1, len(classes) + 1))
             write_result_files(self.outfile_prefix, detections, ids)
+            MMLogger.get_current_instance().info(
+                f'Detections of {len(detections)} images: {self.outfile_prefix}'
+                f'_visdrone/*.txt, {self.outfile_prefix}.bbox.json'
+            )
         if self.format_only:
             return {}
         metrics = NamedMeasures()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from aerialkd.datasets.checking.folders import FolderFiles, find_folders, list_f
 from aerialkd.datasets.checking.layouts import LAYOUTS, FoundObject, Layout
 from aerialkd.datasets.checking.report import CheckedFolder, DatasetReport
 from aerialkd.datasets.images import check_image, read_image_size
-from aerialkd.errors import AnnotationError, ConfigError
+from aerialkd.errors import AnnotationError, ConfigError, NothingUsable
 
 
 def check_dataset(
     layout: str,
     *folders: str | Path,
     version: str | None = None,
+    classes: Sequence[str] | None = None,
     workers: int | None = None,
     progress: bool = True,
 ) -> DatasetReport:
@@ -31,6 +33,8 @@ def check_dataset(
         layout: a name of ``LAYOUTS``.
         folders: data sets in this layout, or folders whose sub-folders are such.
         version: of DOTA; decides the classes.
+        classes: those of the files, if they are the user's; see the layout's data set
+            for which number or name is which.
         workers: images that are decoded at a time; as many as there are processors if
             not given.
         progress: whether to show a progress bar on standard error.
@@ -38,7 +42,7 @@ def check_dataset(
     Raises:
         ConfigError: if an option does not fit, or a folder is no such data set.
     """
-    chosen, version = _choose(layout, version)
+    chosen, classes = _choose(layout, version, classes)
     if not folders:
         raise ConfigError('folders: got none, expected at least one; name a folder.')
     if workers is not None and workers < 1:
@@ -60,7 +64,7 @@ def check_dataset(
             for content in contents:
                 _add_folder(report, content)
                 jobs = [
-                    pool.submit(_check_pair, chosen, version, image, file)
+                    pool.submit(_check_pair, chosen, classes, image, file)
                     for image, file in content.pairs()
                 ]
                 for job in jobs:
@@ -75,18 +79,31 @@ def check_dataset(
     return report
 
 
-def _choose(layout: str, version: str | None) -> tuple[Layout, str]:
+def _choose(
+    layout: str, version: str | None, classes: Sequence[str] | None
+) -> tuple[Layout, Sequence[str] | None]:
+    """The layout and its classes; None where they are those of the only version."""
     if layout not in LAYOUTS:
         raise ConfigError(
             f'layout: got {layout!r}, expected one of {", ".join(LAYOUTS)}.'
         )
-    versions = LAYOUTS[layout].versions
-    if version is not None and version not in versions:
-        expected = f'one of {", ".join(versions)}' if versions else 'none'
+    chosen = LAYOUTS[layout]
+    if version is not None and version not in chosen.versions:
+        versions = ', '.join(chosen.versions)
+        expected = f'one of {versions}' if versions else 'none'
         raise ConfigError(
             f'version: got {version!r} for the layout {layout}, expected {expected}.'
         )
-    return LAYOUTS[layout], version or (versions[0] if versions else '')
+    if classes is not None and version is not None:
+        raise ConfigError(
+            f'version: got {version!r} beside classes, expected one of both, as either '
+            'says what classes there are; leave one.'
+        )
+    if classes is None and not chosen.versions:
+        return chosen, None
+    options = {'classes': classes, **({'version': version} if version else {})}
+    known: Sequence[str] = chosen.dataset.known_metainfo(options)['classes']
+    return chosen, known
 
 
 def _add_folder(report: DatasetReport, content: FolderFiles) -> None:
@@ -103,7 +120,7 @@ def _add_folder(report: DatasetReport, content: FolderFiles) -> None:
 
 
 def _check_pair(
-    layout: Layout, version: str, image: Path, file: Path | None
+    layout: Layout, classes: Sequence[str] | None, image: Path, file: Path | None
 ) -> tuple[list[AnnotationError], list[FoundObject]]:
     defects: list[AnnotationError] = []
     try:
@@ -115,9 +132,13 @@ def _check_pair(
         check_image(image)
     except AnnotationError as error:
         defects.append(error)
+    lines: list[AnnotationError] = []
     try:
         if file is not None:
-            objects = layout.read(file, size, version, defects)
+            objects = layout.read(file, size, classes, lines)
+    except NothingUsable as error:
+        # One line says it for a file of another format, which may have thousands.
+        lines = [error] if len(lines) > 1 else lines
     except AnnotationError as error:
-        defects.append(error)
-    return defects, objects
+        lines.append(error)
+    return defects + lines, objects

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aerialkd.datasets.checking.layouts import Layout
+from aerialkd.datasets.foreign_formats import files_hint, folders_hint
 from aerialkd.datasets.image_lists import read_image_list
 from aerialkd.datasets.images import IMAGE_SUFFIXES, find_files
 from aerialkd.errors import AnnotationError, ConfigError
@@ -51,9 +52,10 @@ def find_folders(layout: Layout, folder: Path) -> list[Path]:
     if folder.is_dir():
         found = [sub for sub in sorted(folder.iterdir()) if (sub / images).is_dir()]
     if not any((sub / annotations).is_dir() for sub in found):
+        hint = folders_hint(folder, layout.dataset.FORMAT)
         raise ConfigError(
             f'{folder}: no data set of this layout: expected {images} and '
-            f'{annotations} in it or in its sub-folders; name another folder.'
+            f'{annotations} in it or in its sub-folders{hint}; name another folder.'
         )
     return found
 
@@ -65,12 +67,13 @@ def list_files(layout: Layout, root: Path) -> FolderFiles:
     images = find_files(image_folder, IMAGE_SUFFIXES, defects)
     files, listed, unlisted = None, None, None
     if not images:
+        hint = files_hint(image_folder, IMAGE_SUFFIXES, layout.dataset.FORMAT)
         defects.append(
             AnnotationError.at(
                 image_folder,
                 'no images',
                 f'got none, expected files that end in '
-                f'{", ".join(sorted(IMAGE_SUFFIXES))}; restore them.',
+                f'{", ".join(sorted(IMAGE_SUFFIXES))}{hint}; restore them.',
             )
         )
     if ann_folder.is_dir():
@@ -83,7 +86,18 @@ def list_files(layout: Layout, root: Path) -> FolderFiles:
             }
             listed = _listed(root / layout.lists, needed, defects)
             unlisted = len(set(images) - listed)
-        defects += _unpaired(images, files, listed, ann_folder, image_folder)
+        hint = files_hint(ann_folder, frozenset({suffix}), layout.dataset.FORMAT)
+        if hint and images:
+            defects.append(
+                AnnotationError.at(
+                    ann_folder,
+                    'no annotation files',
+                    f'got none that end in {suffix}, expected one for each of '
+                    f'{len(images)} images{hint}.',
+                )
+            )
+        else:
+            defects += _unpaired(images, files, listed, ann_folder, image_folder)
     return FolderFiles(root, images, files, unlisted, defects)
 
 

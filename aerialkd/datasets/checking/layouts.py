@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ import numpy as np
 
 from aerialkd.datasets import dota_format, hrsc2016_format, visdrone_format
 from aerialkd.datasets.dota import DOTADataset
-from aerialkd.datasets.hrsc2016 import SHIP_NAMES, HRSC2016Dataset
+from aerialkd.datasets.hrsc2016 import SHIP_NAMES, HRSC2016Dataset, ship_names
 from aerialkd.datasets.native import NativeDataset
 from aerialkd.datasets.visdrone import VisDroneDataset
 from aerialkd.errors import AnnotationError
@@ -20,6 +20,7 @@ from aerialkd.errors import AnnotationError
 VERSIONS = tuple(dota_format.CLASSES)
 
 Size = tuple[int, int]
+Classes = Sequence[str] | None
 Problems = list[AnnotationError]
 
 
@@ -45,14 +46,14 @@ class Layout:
 
     Attributes:
         dataset: its reader, which knows the folders and endings.
-        read: objects of a file, of an image of that size, in that version of the data
-            set; the errors of bad ones go to the list.
+        read: objects of a file, of an image of that size, of those classes (None: the
+            layout's own); the errors of bad ones go to the list.
         lists: folder of the lists of images, if the reader takes such lists.
         versions: that the data set has; the first is the default.
     """
 
     dataset: type[NativeDataset]
-    read: Callable[[Path, Size, str, Problems], list[FoundObject]]
+    read: Callable[[Path, Size, Classes, Problems], list[FoundObject]]
     lists: str | None = None
     versions: tuple[str, ...] = ()
 
@@ -64,10 +65,11 @@ class Layout:
 
 
 def _read_visdrone(
-    file: Path, size: Size, version: str, problems: Problems
+    file: Path, size: Size, classes: Classes, problems: Problems
 ) -> list[FoundObject]:
-    names = ('ignored region', *visdrone_format.CLASSES, 'others')
-    boxes = visdrone_format.read_annotations(file, size, problems)
+    classes = classes or visdrone_format.CLASSES
+    names = ('ignored region', *classes, 'others')
+    boxes = visdrone_format.read_annotations(file, size, problems, classes)
     found = []
     for box in boxes:
         x1, y1, x2, y2 = box.bbox
@@ -80,9 +82,9 @@ def _read_visdrone(
 
 
 def _read_dota(
-    file: Path, size: Size, version: str, problems: Problems
+    file: Path, size: Size, classes: Classes, problems: Problems
 ) -> list[FoundObject]:
-    classes = dota_format.CLASSES[version]
+    classes = classes or dota_format.CLASSES[VERSIONS[0]]
     boxes = dota_format.read_annotations(file, size, classes, problems)
     return [
         FoundObject(box.name, _rectangle(box.corners), box.difficult > 0)
@@ -98,11 +100,12 @@ def _rectangle(corners: tuple[float, ...]) -> tuple[float, float]:
 
 
 def _read_hrsc2016(
-    file: Path, size: Size, version: str, problems: Problems
+    file: Path, size: Size, classes: Classes, problems: Problems
 ) -> list[FoundObject]:
-    ships = hrsc2016_format.read_objects(file, size, SHIP_NAMES, problems)
+    names = SHIP_NAMES if classes is None else ship_names(classes)
+    ships = hrsc2016_format.read_objects(file, size, names, problems)
     return [
-        FoundObject(SHIP_NAMES[ship.class_id], (ship.w, ship.h), ship.difficult > 0)
+        FoundObject(names[ship.class_id], (ship.w, ship.h), ship.difficult > 0)
         for ship in ships
     ]
 

@@ -75,12 +75,13 @@ class TileCounts:
             'boxes': self.boxes,
             'small parts': self.small_parts,
         }
-        rows = [f'{"class":20}' + ''.join(f'{name:>12}' for name in columns)]
+        width = max([20, *(len(name) + 1 for name in self.objects)])
+        rows = [f'{"class":{width}}' + ''.join(f'{name:>12}' for name in columns)]
         for name in sorted(self.objects):
             numbers = ''.join(f'{column[name]:12}' for column in columns.values())
-            rows.append(f'{name:20}{numbers}')
+            rows.append(f'{name:{width}}{numbers}')
         totals = ''.join(f'{column.total():12}' for column in columns.values())
-        return '\n'.join([*rows, f'{"total":20}{totals}'])
+        return '\n'.join([*rows, f'{"total":{width}}{totals}'])
 
     def lines(self) -> list[str]:
         """All of it as text: totals, table, lost objects scene by scene, bad lines."""

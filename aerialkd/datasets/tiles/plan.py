@@ -55,17 +55,28 @@ class ScenePlan:
     kept: NDArray[np.bool_]
 
 
+def read_boxes(scene: Scene, settings: TileSettings) -> tuple[list[DotaBox], list[str]]:
+    """All objects of a scene, and the messages of the annotations that are left out.
+
+    Raises:
+        AnnotationError: if an annotation is bad and ``settings`` make that an error, or
+            all are.
+    """
+    if scene.label is None:
+        return [], []
+    bad: list[AnnotationError] = []
+    problems = bad if settings.bad_annotations == 'skip' else None
+    boxes = read_annotations(scene.label, scene.size, settings.classes, problems)
+    return boxes, list(map(str, bad))
+
+
 def plan_scene(scene: Scene, settings: TileSettings) -> ScenePlan:
     """Decide which objects each tile of a scene holds, and their corners there.
 
     Raises:
-        AnnotationError: if an annotation is bad and ``settings`` make that an error.
+        AnnotationError: as for :func:`read_boxes`.
     """
-    bad_lines: list[AnnotationError] = []
-    problems = bad_lines if settings.bad_annotations == 'skip' else None
-    boxes: list[DotaBox] = []
-    if scene.label is not None:
-        boxes = read_annotations(scene.label, scene.size, settings.classes, problems)
+    boxes, bad_lines = read_boxes(scene, settings)
     windows = scene_windows(scene.size, settings.sizes, settings.gaps)
     placed = place_objects(
         corners_of(boxes), windows, scene.size, clip=settings.cut == 'clip'
@@ -84,7 +95,7 @@ def plan_scene(scene: Scene, settings: TileSettings) -> ScenePlan:
         tuple(windows),
         tiles,
         tuple(boxes),
-        tuple(map(str, bad_lines)),
+        tuple(bad_lines),
         placed,
         kept,
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from aerialkd.datasets.foreign_formats import files_hint, folders_hint
 from aerialkd.datasets.images import IMAGE_SUFFIXES, find_files, read_image_size
 from aerialkd.errors import AnnotationError, ConfigError
 
@@ -45,8 +46,9 @@ def find_scenes(source: Path, labels: str | None) -> list[Scene]:
         if folder is not None and not (source / folder).is_dir():
             raise ConfigError(
                 f"{source / folder}: no such folder, expected DOTA's layout, {IMAGES} "
-                f'and {labels or "labelTxt"} in {source}; name another source, or the '
-                'folder of annotations with --labels, or say --no-labels.'
+                f'and {labels or "labelTxt"} in {source}{folders_hint(source, "DOTA")};'
+                ' name another source, or the folder of annotations with --labels, or '
+                'say --no-labels.'
             )
     images = find_files(source / IMAGES, IMAGE_SUFFIXES)
     if not images:
@@ -54,6 +56,13 @@ def find_scenes(source: Path, labels: str | None) -> list[Scene]:
             f'{source / IMAGES}: got no image, expected files that end in '
             f'{", ".join(sorted(IMAGE_SUFFIXES))}; name another source.'
         )
+    if labels is not None:
+        hint = files_hint(source / labels, frozenset({'.txt'}), 'DOTA')
+        if hint:
+            raise ConfigError(
+                f'{source / labels}: got no annotation files, expected a .txt of each '
+                f'image{hint}; name their folder with --labels, or say --no-labels.'
+            )
     return [
         Scene(
             name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from aerialkd.datasets.class_lists import class_list
 from aerialkd.datasets.dota_format import CLASSES
 from aerialkd.datasets.tiles.windows import check_windows
 from aerialkd.errors import ConfigError
@@ -43,7 +44,10 @@ class TileSettings:
         image_format: ``png`` loses nothing; ``jpg`` (quality 95) is several times
             smaller, but its artefacts are no part of the scene.
         bad_annotations: what to do about a line that cannot be read: ``error``, or
-            ``skip`` it and report its message.
+            ``skip`` it and report its message. A file without any good line is an
+            error.
+        classes: names of all classes that the annotations have; those of the version
+            if not given.
 
     Raises:
         ConfigError: names the setting that does not fit.
@@ -59,6 +63,7 @@ class TileSettings:
     labels: str | None = 'labelTxt'
     image_format: str = 'png'
     bad_annotations: str = 'error'
+    classes: tuple[str, ...] = None  # type: ignore[assignment] # see __post_init__
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -67,6 +72,9 @@ class TileSettings:
                     f'{name}: got {getattr(self, name)!r}, expected '
                     f'{" or ".join(choices)}.'
                 )
+        stated = CLASSES[self.version] if self.classes is None else self.classes
+        classes = class_list(stated, 'classes', in_lines=True)
+        object.__setattr__(self, 'classes', classes)
         check_windows(self.sizes, self.gaps)
         if not 0 < self.kept_share <= 1:
             raise ConfigError(
@@ -77,8 +85,3 @@ class TileSettings:
                 'empty_tiles: got drop without labels, where every tile looks empty; '
                 'expected keep.'
             )
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of all classes."""
-        return CLASSES[self.version]
