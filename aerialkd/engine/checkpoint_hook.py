@@ -34,7 +34,7 @@ from aerialkd.engine.last_checkpoint import (
 from aerialkd.engine.resume_state import ResumeState
 from aerialkd.engine.resuming import validation_is_due
 from aerialkd.engine.termination import EXIT_STATUS, Termination
-from aerialkd.errors import CheckpointFileError, NonFiniteError, UnknownMetric
+from aerialkd.errors import CheckpointFileError, MetricConfigError, NonFiniteError
 from aerialkd.files import sha256_of, whole_file, write_whole
 from aerialkd.registry import HOOKS
 
@@ -64,7 +64,7 @@ class CheckpointHook(hooks.CheckpointHook):
     Raises:
         CheckpointError: if a checkpoint cannot be written, or none can be resumed.
         NonFiniteError: if a parameter is not finite.
-        UnknownMetric: if the evaluation has no measure of the name ``save_best``.
+        MetricConfigError: if the evaluation has no measure of the name ``save_best``.
     """
 
     __signature__ = inspect.signature(hooks.CheckpointHook)
@@ -282,7 +282,7 @@ class CheckpointHook(hooks.CheckpointHook):
             return
         unknown = set(self.key_indicators) - {'auto', *metrics}
         if unknown:
-            raise UnknownMetric(
+            raise MetricConfigError(
                 f'save_best: got {", ".join(sorted(unknown))}, expected some of '
                 f'{", ".join(metrics)}; set default_hooks.checkpoint.save_best.'
             )
