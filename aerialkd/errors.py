@@ -20,7 +20,7 @@ class ConfigError(AerialKDError, ValueError):
     """A configuration names something that does not exist or does not fit."""
 
 
-class UnknownMetric(ConfigError, KeyError):
+class MetricConfigError(ConfigError, KeyError):
     """A metric that the evaluation does not have."""
 
     __str__ = Exception.__str__  # KeyError quotes its message

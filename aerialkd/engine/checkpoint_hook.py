@@ -39,7 +39,7 @@ from aerialkd.engine.resume_state import ResumeState
 from aerialkd.engine.resumed_settings import DIGESTS
 from aerialkd.engine.resuming import validation_is_due
 from aerialkd.engine.termination import Termination, exit_status
-from aerialkd.errors import CheckpointFileError, NonFiniteError, UnknownMetric
+from aerialkd.errors import CheckpointFileError, MetricConfigError, NonFiniteError
 from aerialkd.evaluation.metric_names import (
     current_name,
     is_missing,
@@ -80,7 +80,7 @@ class CheckpointHook(hooks.CheckpointHook):
     Raises:
         CheckpointError: if a checkpoint cannot be written, or none can be resumed.
         NonFiniteError: if a parameter is not finite.
-        UnknownMetric: if the evaluation has no measure of the name ``save_best``.
+        MetricConfigError: if the evaluation has no measure of the name ``save_best``.
     """
 
     __signature__ = inspect.signature(hooks.CheckpointHook)
@@ -323,7 +323,7 @@ class CheckpointHook(hooks.CheckpointHook):
             self._init_rule(self.rules, [next(iter(metrics))])
         unknown = [key for key in self.key_indicators if key not in metrics]
         if unknown:
-            raise UnknownMetric(
+            raise MetricConfigError(
                 f'save_best: got {", ".join(sorted(unknown))}, expected some of '
                 f'{", ".join(metrics)}; set default_hooks.checkpoint.save_best.'
             )

@@ -23,6 +23,7 @@ from aerialkd.errors import (
     CheckpointFileError,
     CheckpointRefused,
 )
+from tests.engine.toys import train_toy
 from tests.loading.test_download import put
 
 STATE = {'w': torch.ones(2)}
@@ -224,3 +225,26 @@ def test_hook_is_one_of_mmengine():
         hook(file_client_args={'backend': 'disk'}, backend_args={'backend': 'local'})
     with pytest.raises(AssertionError, match='save_best'):
         hook(save_best=dict(acc='acc'))
+
+
+def test_checkpoints_elsewhere_are_named_in_the_work_dir(tmp_path):
+    best = dict(save_best='score', rule='greater')
+    hook = dict(type='CheckpointHook', out_dir=str(tmp_path / 'other'), **best)
+    train_toy(tmp_path / 'toy', epochs=1, default_hooks=dict(checkpoint=hook))
+    newest = tmp_path / 'other' / 'toy' / 'epoch_1.pth'
+    assert newest.is_file()
+    assert find_latest_checkpoint(str(tmp_path / 'toy')) == str(newest)
+
+
+def test_on_a_backend_of_its_own_the_oldest_go(tmp_path):
+    """There MMEngine's order holds: no folder of this machine is meant."""
+    hook = dict(max_keep_ckpts=1, backend_args=dict(backend='local'), save_best='score')
+    hook.update(rule='greater')
+    hooks = dict(checkpoint=dict(type='CheckpointHook', **hook))
+    train_toy(tmp_path, epochs=2, default_hooks=hooks)
+    assert sorted(file.name for file in tmp_path.glob('*.pth')) == [
+        'best_score_epoch_2.pth',
+        'epoch_2.pth',
+    ]
+    newest = str(tmp_path / 'epoch_2.pth')
+    assert (tmp_path / 'last_checkpoint').read_text() == newest
