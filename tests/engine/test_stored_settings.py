@@ -92,3 +92,12 @@ def test_of_a_config_without_a_file():
     assert settings_of(Config(dict(model=dict(a=(1,)), other=1))) == dict(
         model=dict(a=[1])
     )
+
+
+@pytest.mark.parametrize('key', ['teacher', 'architecture'])
+def test_a_config_named_by_its_whole_path_is_the_same(key):
+    """As a config is read now; before, a dump kept what the user had written."""
+    stored, given = ({'model': {key: name}} for name in ('a/b.py', '/home/me/a/b.py'))
+    assert differences(stored, given) == []
+    other = {'model': {key: '/home/me/aa/b.py'}}
+    assert len(differences(stored, other)) == len(differences(given, other)) == 1
