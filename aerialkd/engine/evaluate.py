@@ -8,11 +8,11 @@ import torch
 from mmdet.models.test_time_augs import DetTTAModel
 from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseTTAModel
-from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from aerialkd.engine.distributed import plain_model
 from aerialkd.engine.model_cfg import student_model_cfg
+from aerialkd.engine.runners import build_runner
 from aerialkd.engine.weights import load_strictly, load_weights
 from aerialkd.errors import ConfigError
 
@@ -42,14 +42,15 @@ def build_test_runner(cfg: Config, checkpoint: str, tta: bool = False) -> Runner
 
     Raises:
         CheckpointError: if the checkpoint does not fit.
-        ConfigError: if detections of this kind cannot be merged.
+        ConfigError: if detections of this kind cannot be merged, there is nothing to
+            test on, or a data loader's settings are wrong.
     """
     weights = load_weights(checkpoint)
     cfg.model = student_model_cfg(cfg)
     cfg.load_from, cfg.resume = None, False
     if tta:
         add_test_time_augmentation(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = build_runner(cfg, 'test')
     model = plain_model(runner)
     if isinstance(model, BaseTTAModel):
         _check_merging(model)

@@ -16,7 +16,10 @@ DECISIVE = (
     *('param_scheduler', 'randomness'),
 )
 # How batches are loaded changes nothing but the time.
-LOADING = ('num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory')
+LOADING = (
+    *('num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory'),
+    *('timeout', 'multiprocessing_context'),
+)
 # What a training may go on with changed, at any depth: how long it takes, how it is
 # evaluated, where weights come from that the checkpoint replaces. Another size of the
 # batch is counted anew and named in the log (aerialkd.engine.resuming).

@@ -10,7 +10,6 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import barrier
 from mmengine.logging import print_log
-from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from aerialkd.engine.last_checkpoint import (
@@ -19,6 +18,7 @@ from aerialkd.engine.last_checkpoint import (
     checkpoint_folder,
     find_resumable,
 )
+from aerialkd.engine.runners import build_runner
 from aerialkd.engine.stored_settings import (
     differences,
     listed,
@@ -45,6 +45,10 @@ def build_train_runner(cfg: Config) -> Runner:
 
     Args:
         cfg: a plain or a distillation config; changed in place.
+
+    Raises:
+        ConfigError: if there is nothing to train on, or a data loader's settings are
+            wrong.
     """
     hooks = cfg.setdefault('default_hooks', {})
     there = {hook.get('type') for hook in _hooks(cfg)}
@@ -53,7 +57,7 @@ def build_train_runner(cfg: Config) -> Runner:
             del hooks[name]
         elif there.isdisjoint({hook, hook.removeprefix('aerialkd.')}):
             hooks[name] = dict(type=hook)
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    return build_runner(cfg, 'train')
 
 
 def resume_newest(cfg: Config) -> None:
