@@ -49,12 +49,11 @@ def build_runner(cfg: Config, part: str) -> Runner:
         _check_loop(cfg.train_cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     for name in _PARTS:
-        loader = getattr(
-            runner, f'_{name}_dataloader', None
-        )  # its own copy of the config's
-        if isinstance(loader, dict) and not loader.get('num_workers'):
+        # Its own copy: what it dumps keeps the words of the config.
+        own = getattr(runner, f'_{name}_dataloader', None)
+        if isinstance(own, dict) and not own.get('num_workers'):
             for key in _OF_WORKERS:
-                loader.pop(key, None)
+                own.pop(key, None)
     return runner
 
 
