@@ -12,6 +12,8 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
+from aerialkd.engine.config_files import find_config, read_file
+from aerialkd.engine.model_cfg import settle_named_models
 from aerialkd.engine.processes import join_processes_on_cpu
 from aerialkd.engine.termination import EndedBySignal, ending_by_signals
 from aerialkd.engine.work_dir import work_dir_of
@@ -105,10 +107,11 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.launcher = args.launcher
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
+        settle_named_models(cfg)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.work_dir is None:
-        cfg.work_dir = work_dir_of(cfg, args.config)
+        cfg.work_dir = work_dir_of(cfg, cfg.filename)
     cfg.work_dir = str(cfg.work_dir)  # work_dir=2026 is a number to DictAction
     join_processes_on_cpu(cfg)
     return cfg
@@ -117,14 +120,16 @@ def load_config(args: argparse.Namespace) -> Config:
 def read_config(path: str | Path) -> Config:
     """Read a config file and settle its work dir, see :func:`work_dir_of`.
 
+    Args:
+        path: of the file, or ``package::path`` as in MMEngine.
+
     Raises:
         ConfigError: if the file does not exist or cannot be parsed.
     """
-    if not Path(path).is_file():
+    file = find_config(path)
+    if file is None:
         raise ConfigError(f'{path}: no such config file.')
-    try:
-        cfg = Config.fromfile(path)
-        cfg.work_dir = work_dir_of(cfg, path)
-    except (SyntaxError, KeyError, AttributeError, FileNotFoundError) as error:
-        raise ConfigError(f'{path}: cannot be read as a config: {error}') from error
+    cfg = read_file(file, path)
+    cfg.work_dir = work_dir_of(cfg, file)
+    settle_named_models(cfg, file.parent)
     return cfg

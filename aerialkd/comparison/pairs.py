@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aerialkd.cli import read_config
+from aerialkd.engine.config_files import find_config, is_external
 from aerialkd.errors import ConfigError
 from aerialkd.visualization.report.comparison import ALONE, TEACHER
 
@@ -97,5 +98,10 @@ def _bases(file: Path) -> list[Path]:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '_base_':
             value = ast.literal_eval(node.value)
             names = [value] if isinstance(value, str) else value
-            return [Path(os.path.normpath(file.parent / name)) for name in names]
+            return [
+                find_config(name) or file
+                if is_external(name)
+                else Path(os.path.normpath(file.parent / name))
+                for name in names
+            ]
     return []

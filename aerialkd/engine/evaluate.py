@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import torch
 from mmdet.models.test_time_augs import DetTTAModel
 from mmengine.config import Config, ConfigDict
-from mmengine.dist import master_only
 from mmengine.model import BaseTTAModel
-from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from aerialkd.engine.classes import check_classes, compare_names
 from aerialkd.engine.distributed import plain_model
 from aerialkd.engine.model_cfg import student_model_cfg
+from aerialkd.engine.runners import build_runner
 from aerialkd.engine.weights import load_strictly, load_weights
 from aerialkd.errors import ConfigError
 
@@ -46,14 +44,15 @@ def build_test_runner(cfg: Config, checkpoint: str, tta: bool = False) -> Runner
     Raises:
         CheckpointError: if the checkpoint does not fit.
         ConfigError: if the detector, its weights and the test data have other classes,
-            or detections of this kind cannot be merged.
+            detections of this kind cannot be merged, there is nothing to test on, or a
+            data loader's settings are wrong.
     """
     weights = load_weights(checkpoint)
     cfg.model = student_model_cfg(cfg)
     cfg.load_from, cfg.resume = None, False
     if tta:
         add_test_time_augmentation(cfg)
-    runner = _runner_of(cfg)
+    runner = build_runner(cfg, 'test')
     model = plain_model(runner)
     if isinstance(model, BaseTTAModel):
         _check_merging(model)
@@ -62,21 +61,6 @@ def build_test_runner(cfg: Config, checkpoint: str, tta: bool = False) -> Runner
     compare_names(weights.classes, cfg, 'test_dataloader', str(checkpoint))
     load_strictly(model, weights)
     return runner
-
-
-class _LeavesConfig(Runner):
-    """Its config is dumped beside its log: the work dir's is that of the training."""
-
-    @master_only
-    def dump_config(self) -> None:
-        name = Path(self.cfg.filename or self.timestamp).stem
-        self.cfg.dump(str(Path(self.log_dir) / f'{name}.py'))
-
-
-def _runner_of(cfg: Config) -> Runner:
-    chosen = RUNNERS.get(cfg.runner_type) if 'runner_type' in cfg else Runner
-    kind: type[Runner] = type(chosen.__name__, (_LeavesConfig, chosen), {})
-    return kind.from_cfg(cfg)
 
 
 def check_device(device: str) -> None:

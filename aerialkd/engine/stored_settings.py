@@ -16,7 +16,10 @@ DECISIVE = (
     *('param_scheduler', 'randomness'),
 )
 # How batches are loaded changes nothing but the time.
-LOADING = ('num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory')
+LOADING = (
+    *('num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory'),
+    *('timeout', 'multiprocessing_context'),
+)
 # What is said when a training is resumed with it changed, beyond these.
 SAID = (*DECISIVE, 'custom_hooks', 'auto_scale_lr')
 # What makes it another training, so that it is not resumed with it changed; the rest
@@ -155,8 +158,15 @@ def _differences(
             if key not in ignored:
                 values = stored.get(key), given.get(key)
                 yield from _differences(*values, f'{name}.{key}', ignored)
-    elif stored != given:
+    elif stored != given and not _is_same_file(name, stored, given):
         yield Difference(name, stored, given)
+
+
+def _is_same_file(name: str, stored: Any, given: Any) -> bool:
+    """Whether a config that a model names has only got its whole path now."""
+    return name.startswith(('model.teacher', 'model.architecture')) and str(
+        given
+    ).endswith(f'/{stored}')
 
 
 def _short(value: Any) -> str:

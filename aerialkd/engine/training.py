@@ -10,7 +10,6 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import barrier
 from mmengine.logging import print_log
-from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from aerialkd.engine.classes import check_classes
@@ -22,6 +21,7 @@ from aerialkd.engine.last_checkpoint import (
     find_resumable,
     local_checkpoint_folder,
 )
+from aerialkd.engine.runners import build_runner
 from aerialkd.engine.stored_settings import (
     differences,
     listed,
@@ -54,9 +54,9 @@ def build_train_runner(cfg: Config) -> Runner:
         cfg: a plain or a distillation config; changed in place.
 
     Raises:
-        ConfigError: if heads and data have other classes, a weight of a loss or the
-            optimizer's is no finite number, another process trains in the work dir, or
-            it cannot be written.
+        ConfigError: if there is nothing to train on, heads and data have other classes,
+            a number or a data loader's settings are wrong, another process trains in
+            the work dir, or it cannot be written.
     """
     hooks = cfg.setdefault('default_hooks', {})
     there = {hook.get('type') for hook in _hooks(cfg)}
@@ -69,7 +69,7 @@ def build_train_runner(cfg: Config) -> Runner:
     lock = TrainingLock(cfg)
     lock.acquire()
     try:
-        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        runner = build_runner(cfg, 'train')
         check_classes(cfg, plain_model(runner), TRAINING_LOADERS)
     except BaseException:
         lock.release()

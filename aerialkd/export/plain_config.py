@@ -15,14 +15,17 @@ from aerialkd.registry import find_components, scope_of
 
 # mmrazor does not import on a current torch unless aerialkd adapts it.
 OURS = {'aerialkd', 'mmrazor'}
+_SCOPES = {'mmdet', 'mmrotate', *OURS}
 LOADERS = ('test_dataloader', 'val_dataloader')
 
 
 def plain_config(cfg: Config, metainfo: dict[str, Any]) -> Config:
-    """Config of the student as ``mmdet.apis`` need it: model, test pipeline, classes.
+    """Config of the student as those that run detectors read it.
 
-    Nothing in it starts a download or reads a data set. What is registered outside
-    MMEngine, MMCV, MMDetection and MMRotate keeps its ``custom_imports``.
+    Model, test pipeline and classes are where ``mmdet.apis`` and MMDeploy look for
+    them, and ``train_dataloader`` is there for SAHI, which asks it for masks. Nothing
+    in it starts a download or reads a data set. What is registered outside MMEngine,
+    MMCV, MMDetection and MMRotate keeps its ``custom_imports``.
 
     Args:
         cfg: config of a distillation or of a plain detector.
@@ -33,25 +36,34 @@ def plain_config(cfg: Config, metainfo: dict[str, Any]) -> Config:
     """
     scope = scope_of(cfg)
     with DefaultScope.overwrite_default_scope(scope):
-        model = _upstream(_without_initialisation(student_model_cfg(cfg).to_dict()))
-    pipeline = _inference_pipeline(cfg)
+        bare = 'mmdet' if scope == 'mmdet' else ''
+        student = _without_initialisation(student_model_cfg(cfg).to_dict())
+        model, pipeline = _scoped([student, _inference_pipeline(cfg)], bare)
+    dataset = dict(
+        # Only classes, colours and the pipeline are read; lazy_init keeps it so.
+        type='mmdet.BaseDetDataset',
+        lazy_init=True,
+        test_mode=True,
+        metainfo=metainfo,
+        pipeline=pipeline,
+    )
+    loader = dict(
+        batch_size=1,
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=dataset,
+    )
     visualizer = 'mmrotate.RotLocal' if scope == 'mmrotate' else 'mmdet.DetLocal'
     plain = dict(
         default_scope=scope,
         model=model,
-        # Only classes, colours and the pipeline are read; lazy_init keeps it so.
-        test_dataloader=dict(
-            batch_size=1,
-            num_workers=0,
-            sampler=dict(type='DefaultSampler', shuffle=False),
-            dataset=dict(
-                type='mmdet.BaseDetDataset',
-                lazy_init=True,
-                test_mode=True,
-                metainfo=metainfo,
-                pipeline=pipeline,
-            ),
-        ),
+        metainfo=metainfo,
+        test_pipeline=pipeline,
+        test_dataloader=loader,
+        # MMEngine's runner wants the three together, should it test this detector.
+        train_dataloader=loader,
+        train_cfg=dict(),
+        optim_wrapper=dict(),
         visualizer=dict(
             type=f'{visualizer}Visualizer',
             name='visualizer',
@@ -74,17 +86,43 @@ def _without_initialisation(cfg: Any) -> Any:
     return cfg
 
 
-def _upstream(cfg: Any) -> Any:
-    """Name what a component of ours is equivalent to, where it says so."""
+def _scoped(cfg: Any, bare: str) -> Any:
+    """Name components with their scope, what they are equivalent to where it is ours.
+
+    The default scope would be the place to look for them, but ``DetInferencer`` sets
+    its own, mmdet. Names of that stay bare in a config of it: MMDeploy compares them.
+
+    Args:
+        cfg: nested.
+        bare: scope whose names need none.
+    """
     if isinstance(cfg, dict):
-        kept = {key: _upstream(value) for key, value in cfg.items()}
-        if 'type' in kept:
-            for component in find_components(kept['type'], [MODELS, TASK_UTILS]):
-                kept['type'] = getattr(component, 'equivalent', kept['type'])
+        # The scope of a model that another file holds.
+        with DefaultScope.overwrite_default_scope(cfg.get('_scope_')):
+            kept = {k: _scoped(v, bare) for k, v in cfg.items() if k != '_scope_'}
+            if isinstance(kept.get('type'), str):
+                kept['type'] = _scoped_name(kept['type'], bare)
         return kept
     if isinstance(cfg, (list, tuple)):
-        return type(cfg)(_upstream(item) for item in cfg)
+        return type(cfg)(_scoped(item, bare) for item in cfg)
     return cfg
+
+
+def _scoped_name(name: str, bare: str) -> str:
+    registries = [MODELS, TASK_UTILS, TRANSFORMS]
+    for component in find_components(name, registries):
+        if hasattr(component, 'equivalent'):
+            return str(component.equivalent)
+        scope = component.__module__.partition('.')[0]
+        prefix, _, short = name.rpartition('.')
+        if scope in _SCOPES:
+            better = name if prefix or scope == bare else f'{scope}.{name}'
+        else:
+            # MMCV's are found from every scope; as mmdet's not from that of mmdet.
+            better = short if prefix in _SCOPES else name
+        if component in find_components(better, registries):
+            return better
+    return name
 
 
 def _inference_pipeline(cfg: Config) -> list[dict]:

@@ -52,6 +52,8 @@ def test_a_method_needs_the_pair_among_its_bases(tmp_path):
     assert list(pair.methods) == ['copy', 'pkd']
     stranger = tmp_path / 'configs/mini/stranger_retinanet.py'
     stranger.write_text("_base_ = './retinanet_student.py'\n")
+    shipped = tmp_path / 'configs/mini/shipped_retinanet.py'
+    shipped.write_text("_base_ = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'\n")
     assert list(find_pair(pair.name, tmp_path / 'configs').methods) == ['copy', 'pkd']
 
 

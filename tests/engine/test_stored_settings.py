@@ -130,3 +130,12 @@ def test_weights_of_losses_make_no_other_training():
     # A sampler's weights are of the data.
     stored, given = (dict(train_dataloader=dict(weight=n)) for n in (1, 2))
     assert len(differences(stored, given, resumed=True)) == 1
+
+
+@pytest.mark.parametrize('key', ['teacher', 'architecture'])
+def test_a_config_named_by_its_whole_path_is_the_same(key):
+    """As a config is read now; before, a dump kept what the user had written."""
+    stored, given = ({'model': {key: name}} for name in ('a/b.py', '/home/me/a/b.py'))
+    assert differences(stored, given) == []
+    other = {'model': {key: '/home/me/aa/b.py'}}
+    assert len(differences(stored, other)) == len(differences(given, other)) == 1

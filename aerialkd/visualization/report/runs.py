@@ -151,9 +151,13 @@ def _last_checkpoint(folder: Path) -> Path | None:
 
 
 def plain(value: Any) -> Any:
-    """A config as plain dicts and lists, so that equal ones compare equal."""
+    """A config as plain dicts and lists, so that equal ones compare equal.
+
+    Where its names are looked up is no part of it: only what comes from another file
+    states that.
+    """
     if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items() if k != '_scope_'}
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
     return value
