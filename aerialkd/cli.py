@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import re
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,15 @@ from aerialkd.engine.work_dir import work_dir_of
 from aerialkd.errors import AerialKDError, ConfigError
 from aerialkd.loading.trust import FLAG, set_trust, trusting
 
+# Python's own words for arguments that do not fit a signature.
+_CALL = re.compile(r'__init__\(\) (got an unexpected|missing|takes|got multiple) ')
+
 
 def one_line_errors(main: Callable[[], Any]) -> Callable[[], None]:
     """Print the package's errors as one line and exit with status 2.
 
-    Everything else is a defect and keeps its traceback.
+    So those of a config that names a type or an argument which does not exist, of
+    whatever package. Everything else is a defect and keeps its traceback.
     """
 
     @functools.wraps(main)
@@ -29,7 +35,9 @@ def one_line_errors(main: Callable[[], Any]) -> Callable[[], None]:
         try:
             with trusting(False):  # what the flag switches on ends with the command
                 main()
-        except AerialKDError as error:
+        except (AerialKDError, KeyError, TypeError) as error:
+            if not isinstance(error, AerialKDError) and not _is_of_config(error):
+                raise
             print(f'error: {" ".join(_message(error).split())}', file=sys.stderr)
             sys.exit(2)
 
@@ -55,12 +63,20 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _message(error: AerialKDError) -> str:
+def _is_of_config(error: Exception) -> bool:
+    """Whether a registry found no such type, or a class no such argument."""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    registry = [file for file in files if Path(file).match('mmengine/registry/*.py')]
+    of_call = _CALL.search(str(error)) if isinstance(error, TypeError) else None
+    return bool(registry) and (registry[-1] == files[-1] or of_call is not None)
+
+
+def _message(error: Exception) -> str:
     """The error's own message, also where it comes from another process.
 
     There a DataLoader has put the traceback in front of it.
     """
-    text = str(error)
+    text = str(error.args[0] if isinstance(error, KeyError) else error)
     if text.startswith('Caught ') and 'Original Traceback' in text:
         kind = type(error)
         text = text.rpartition(f'{kind.__module__}.{kind.__qualname__}: ')[2]

@@ -84,7 +84,7 @@ class DetectionDistill(SingleTeacherDistill):
         check_classes: bool = True,
         teacher_check: bool = True,
         data_preprocessor: dict | nn.Module | None = None,
-        init_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         if not isinstance(architecture, nn.Module):
             architecture = model_cfg(architecture)

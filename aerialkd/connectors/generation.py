@@ -5,6 +5,7 @@ from __future__ import annotations
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from aerialkd.arguments import Count, OddCount
 from aerialkd.registry import MODELS
 
 
@@ -23,10 +24,10 @@ class GenerationBlock(BaseModule):
 
     def __init__(
         self,
-        channels: int,
-        hidden: int | None = None,
-        kernel_size: int = 3,
-        init_cfg: dict | None = None,
+        channels: Count,
+        hidden: Count | None = None,
+        kernel_size: OddCount = 3,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         hidden = channels if hidden is None else hidden

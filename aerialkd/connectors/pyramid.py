@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from mmcv.cnn import build_activation_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from aerialkd.arguments import Count, OddCount
 from aerialkd.errors import ConfigError, ShapeError
 from aerialkd.registry import MODELS
 
@@ -34,12 +36,12 @@ class PyramidAligner(BaseModule):
 
     def __init__(
         self,
-        in_channels: int | Sequence[int],
-        out_channels: int | Sequence[int],
-        num_levels: int | None = None,
-        kernel_size: int = 1,
+        in_channels: Count | Sequence[Count],
+        out_channels: Count | Sequence[Count],
+        num_levels: Count | None = None,
+        kernel_size: OddCount = 1,
         act_cfg: dict | None = None,
-        init_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.activate = build_activation_layer(act_cfg) if act_cfg else nn.Identity()
@@ -89,7 +91,7 @@ def channel_aligners(
     Raises:
         ConfigError: if the numbers of levels contradict each other.
     """
-    if isinstance(student_channels, int) and isinstance(teacher_channels, int):
+    if not np.ndim(student_channels) and not np.ndim(teacher_channels):
         num_levels = num_levels or 1
     ours, theirs = channels_of_levels(num_levels, student_channels, teacher_channels)
     aligners = nn.ModuleList(
@@ -112,7 +114,7 @@ def channels_of_levels(
         >>> channels_of_levels(None, 64, [128, 256])
         [[64, 64], [128, 256]]
     """
-    stated = {len(c) for c in channels if not isinstance(c, int)}
+    stated = {np.size(c) for c in channels if np.ndim(c)}
     stated |= set() if num_levels is None else {num_levels}
     if len(stated) != 1:
         raise ConfigError(
@@ -120,4 +122,4 @@ def channels_of_levels(
             'of levels; state num_levels, or list the channels of each level.'
         )
     levels = stated.pop()
-    return [[c] * levels if isinstance(c, int) else list(c) for c in channels]
+    return [np.broadcast_to(c, levels).tolist() for c in channels]

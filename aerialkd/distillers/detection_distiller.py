@@ -63,15 +63,15 @@ class DetectionDistiller(ConfigurableDistiller):
 
     def __init__(
         self,
-        recorders: dict | None = None,
-        student_recorders: dict | None = None,
-        teacher_recorders: dict | None = None,
-        connectors: dict | None = None,
-        distill_losses: dict | None = None,
-        loss_forward_mappings: dict | None = None,
-        distill_deliveries: dict | None = None,
+        recorders: dict[str, dict] | None = None,
+        student_recorders: dict[str, dict] | None = None,
+        teacher_recorders: dict[str, dict] | None = None,
+        connectors: dict[str, Any] | None = None,
+        distill_losses: dict[str, dict] | None = None,
+        loss_forward_mappings: dict[str, str | dict] | None = None,
+        distill_deliveries: dict[str, dict] | None = None,
         only: Sequence[str] | None = None,
-        init_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         of_student = {**(recorders or {}), **(student_recorders or {})}
         of_teacher = {**(recorders or {}), **(teacher_recorders or {})}

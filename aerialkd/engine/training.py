@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import barrier
 from mmengine.logging import print_log
-from mmengine.registry import RUNNERS
+from mmengine.registry import OPTIMIZERS, RUNNERS
 from mmengine.runner import Runner
 
 from aerialkd.engine.last_checkpoint import (
@@ -45,6 +46,9 @@ def build_train_runner(cfg: Config) -> Runner:
 
     Args:
         cfg: a plain or a distillation config; changed in place.
+
+    Raises:
+        ConfigError: if there is no such optimizer.
     """
     hooks = cfg.setdefault('default_hooks', {})
     there = {hook.get('type') for hook in _hooks(cfg)}
@@ -53,7 +57,20 @@ def build_train_runner(cfg: Config) -> Runner:
             del hooks[name]
         elif there.isdisjoint({hook, hook.removeprefix('aerialkd.')}):
             hooks[name] = dict(type=hook)
+    _check_optimizer(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def _check_optimizer(cfg: Config) -> None:
+    """Refuse a type that does not exist, which MMEngine's constructor takes for one."""
+    kind = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('type')
+    if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
+        near = difflib.get_close_matches(kind, OPTIMIZERS.module_dict, 1)
+        raise ConfigError(
+            f'optim_wrapper.optimizer.type: got {kind!r}, which is not in the '
+            'optimizer registry; correct it.'
+            + (f' Did you mean {near[0]!r}?' if near else '')
+        )
 
 
 def resume_newest(cfg: Config) -> None:

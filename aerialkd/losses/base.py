@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from aerialkd.errors import ConfigError, ShapeError
+from aerialkd.arguments import NotNegative
+from aerialkd.errors import ShapeError
 from aerialkd.structures import BatchContext
 
 Levels = Tensor | Sequence[Tensor]
@@ -27,13 +28,8 @@ class DistillLoss(nn.Module):
         loss_weight: factor of the loss in the total.
     """
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
+    def __init__(self, loss_weight: NotNegative = 1.0) -> None:
         super().__init__()
-        if loss_weight < 0:
-            raise ConfigError(
-                f'{type(self).__name__}: loss_weight must be at least 0, '
-                f'got {loss_weight}.'
-            )
         self.loss_weight = loss_weight
 
     def masks(self, preds_T: Levels, batch: BatchContext) -> Maps:
@@ -119,16 +115,3 @@ def distance_of_rotated(loss: nn.Module, s: Tensor, t: Tensor) -> Tensor:
 def map_size(level: Tensor) -> tuple[int, int]:
     """Height and width of a map (..., H, W)."""
     return int(level.shape[-2]), int(level.shape[-1])
-
-
-def one_of(owner: object, name: str, value: object, allowed: Sequence[object]) -> None:
-    """Refuse a setting that is none of the known ones.
-
-    Raises:
-        ConfigError: naming class, setting, what was got and what is known.
-    """
-    if value not in allowed:
-        known = ', '.join(map(repr, allowed))
-        raise ConfigError(
-            f'{type(owner).__name__}: {name} must be one of {known}; got {value!r}.'
-        )

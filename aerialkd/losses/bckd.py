@@ -11,6 +11,7 @@ import torch
 from mmdet.models.losses.iou_loss import giou_loss
 from torch import Tensor
 
+from aerialkd.arguments import Exponent, NotNegative
 from aerialkd.losses.base import Maps, map_size
 from aerialkd.losses.functional import soft_focal_bce
 from aerialkd.losses.functional.checks import same_shape
@@ -49,11 +50,11 @@ class BCKDLoss(ResponsiveLoss):
 
     def __init__(
         self,
-        gamma: float = 1.0,
-        cls_weight: float = 1.0,
-        bbox_weight: float = 4.0,
+        gamma: Exponent = 1.0,
+        cls_weight: NotNegative = 1.0,
+        bbox_weight: NotNegative = 4.0,
         rotated_loss: dict | None = None,
-        loss_weight: float = 1.0,
+        loss_weight: NotNegative = 1.0,
     ) -> None:
         super().__init__(gamma, 'disparity', rotated_loss, loss_weight)
         self.cls_weight, self.bbox_weight = cls_weight, bbox_weight

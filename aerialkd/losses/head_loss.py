@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from aerialkd.arguments import NotNegative
 from aerialkd.errors import ConfigError
-from aerialkd.losses.base import DistillLoss, Maps, map_size, one_of
+from aerialkd.losses.base import DistillLoss, Maps, map_size
 from aerialkd.losses.functional.checks import same_shape
 from aerialkd.structures import BatchContext, averaged_count, sums_of_cells
-
-POSITIONS = ('positive', 'all')
 
 
 class HeadLoss(DistillLoss):
@@ -30,9 +29,10 @@ class HeadLoss(DistillLoss):
         loss_weight: 1 in the paper's sum (eq. 1), as it gives no other.
     """
 
-    def __init__(self, positions: str, loss_weight: float) -> None:
+    def __init__(
+        self, positions: Literal['positive', 'all'], loss_weight: NotNegative
+    ) -> None:
         super().__init__(loss_weight)
-        one_of(self, 'positions', positions, POSITIONS)
         self.positions = positions
 
     def forward(self, preds_S: Any, preds_T: Any, batch: BatchContext) -> Tensor:
@@ -136,7 +136,7 @@ class LabelledHeadLoss(ClassHeadLoss):
     boxes.
     """
 
-    def __init__(self, loss_weight: float) -> None:
+    def __init__(self, loss_weight: NotNegative) -> None:
         super().__init__('positive', loss_weight)
 
     def _normaliser(self, chosen: Tensor, batch: BatchContext) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from aerialkd.arguments import Count, NotNegative
 from aerialkd.connectors import GenerationBlock, channel_aligners
 from aerialkd.losses.base import DistillLoss, Levels, built_pairs
 from aerialkd.losses.functional.checks import same_shape
@@ -28,10 +29,10 @@ class MaskedGenerationLoss(DistillLoss):
 
     def __init__(
         self,
-        student_channels: int | Sequence[int],
-        teacher_channels: int | Sequence[int],
-        num_levels: int | None = None,
-        loss_weight: float = 1.0,
+        student_channels: Count | Sequence[Count],
+        teacher_channels: Count | Sequence[Count],
+        num_levels: Count | None = None,
+        loss_weight: NotNegative = 1.0,
     ) -> None:
         super().__init__(loss_weight)
         self.align, self.channels = channel_aligners(

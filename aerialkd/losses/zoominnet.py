@@ -18,17 +18,19 @@ UP2x S, T -> S (eq. 7)           ``BatchContext.on_grid``
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from mmdet.models.task_modules import AnchorGenerator
 from torch import Tensor
 
+from aerialkd.arguments import NotNegative, Share
 from aerialkd.errors import ConfigError
 from aerialkd.losses.base import DistillLoss, Levels, Maps, level_pairs
 from aerialkd.losses.functional import position_aware_l2
 from aerialkd.losses.functional.checks import same_shape
 from aerialkd.losses.functional.features import squared_distance
-from aerialkd.losses.functional.positions import check_threshold, key_positions
+from aerialkd.losses.functional.positions import key_positions
 from aerialkd.registry import MODELS, TASK_UTILS
 from aerialkd.structures import BatchContext, averaged_count
 
@@ -58,13 +60,12 @@ class PositionAwareL2Loss(DistillLoss):
 
     def __init__(
         self,
-        threshold: str | float = 'adaptive',
+        threshold: Literal['adaptive', 'per_gt', 'nonzero'] | Share = 'adaptive',
         anchors: dict | None = None,
         levels: Sequence[int] | None = None,
-        loss_weight: float = 0.01,
+        loss_weight: NotNegative = 0.01,
     ) -> None:
         super().__init__(loss_weight)
-        check_threshold('PositionAwareL2Loss', threshold)
         self.threshold = threshold
         self.anchors = None if anchors is None else TASK_UTILS.build(anchors)
         self.levels = levels
