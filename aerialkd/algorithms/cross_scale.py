@@ -49,8 +49,8 @@ class CrossScaleDistill(DetectionDistill):
         self, *args: Any, scale: Positive = 2.0, antialias: bool = True, **kwargs: Any
     ) -> None:
         self._ratio = _ratio(scale)
-        super().__init__(*args, **kwargs)
         self.teacher_scale = float(scale)
+        super().__init__(*args, **kwargs)
         self.antialias = antialias
         own: Any = self.data_preprocessor  # type: ignore[has-type]
         teachers = getattr(self.teacher, 'data_preprocessor', None)

@@ -30,6 +30,7 @@ class GenerationBlock(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        self.in_channels = channels
         hidden = channels if hidden is None else hidden
         pad = kernel_size // 2
         self.mask_conv = nn.Conv2d(channels, hidden, kernel_size, padding=pad)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from mmcv.cnn import build_activation_layer
@@ -56,7 +57,8 @@ class PyramidAligner(BaseModule):
         """Align a tuple of (N, C_in, H_l, W_l) to (N, C_out, H_l, W_l).
 
         Raises:
-            ShapeError: if the number of levels differs from ``num_levels``.
+            ShapeError: if the number of levels differs from ``num_levels``, or their
+                channels from ``in_channels``.
         """
         if len(levels) != len(self.convs):
             raise ShapeError(
@@ -64,9 +66,33 @@ class PyramidAligner(BaseModule):
                 f"{len(levels)}. Set num_levels, or choose levels with 'levels' in "
                 'loss_forward_mappings.'
             )
+        for index, (conv, level) in enumerate(zip(self.convs, levels, strict=True)):
+            takes_channels(f'PyramidAligner, level {index}', level, conv.in_channels)
         return tuple(
             self.activate(conv(level))
             for conv, level in zip(self.convs, levels, strict=True)
+        )
+
+
+class _Unchanged(nn.Identity):
+    """In the place of a convolution that is not needed."""
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+
+
+def takes_channels(name: str, feat: Tensor, channels: Any) -> None:
+    """Refuse a map (N, C, H, W) that a convolution does not take.
+
+    Raises:
+        ShapeError: if it has other channels.
+    """
+    if feat.shape[1] != channels:
+        raise ShapeError(
+            f'{name}: got a map of {feat.shape[1]} channels, was built for {channels}. '
+            "Correct the channels in the config, or choose 'levels' in "
+            'loss_forward_mappings.'
         )
 
 
@@ -95,7 +121,7 @@ def channel_aligners(
         num_levels = num_levels or 1
     ours, theirs = channels_of_levels(num_levels, student_channels, teacher_channels)
     aligners = nn.ModuleList(
-        nn.Identity() if s == t else nn.Conv2d(s, t, 1)
+        _Unchanged(s) if s == t else nn.Conv2d(s, t, 1)
         for s, t in zip(ours, theirs, strict=True)
     )
     return aligners, theirs

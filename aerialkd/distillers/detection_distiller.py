@@ -122,6 +122,22 @@ class DetectionDistiller(ConfigurableDistiller):
         )
 
     @property
+    def blind_to_heads(self) -> list[str]:
+        """Losses that compare the outputs of two dense heads without the batch."""
+        return [
+            name
+            for name, mapping in self.loss_forward_mappings.items()
+            if not self.takes_batch(name)
+            and {True, False} == {r['from_student'] for r in mapping.values()}
+            and all(map(self._is_of_head, mapping.values()))
+        ]
+
+    def _is_of_head(self, record: dict[str, Any]) -> bool:
+        side = 'student' if record['from_student'] else 'teacher'
+        recorders = getattr(self, f'{side}_recorders').recorders
+        return isinstance(recorders[record['recorder']], HeadOutputsRecorder)
+
+    @property
     def assigned(self) -> AssignedTargets | None:
         """The student's assigned targets of this step, if they were recorded."""
         if 'assigned' not in self.student_recorders.recorders:

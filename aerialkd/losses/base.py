@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from aerialkd.arguments import NotNegative
+from aerialkd.connectors.pyramid import takes_channels
 from aerialkd.errors import ShapeError
 from aerialkd.structures import BatchContext
 
@@ -66,10 +67,17 @@ def level_pairs(preds_S: Levels, preds_T: Levels) -> list[tuple[Tensor, Tensor]]
     """Pair the levels of student and teacher; a single map is one level.
 
     Raises:
-        ShapeError: if the numbers of levels differ.
+        ShapeError: if the numbers of levels differ, or they are no maps.
     """
     students = [preds_S] if isinstance(preds_S, Tensor) else list(preds_S)
     teachers = [preds_T] if isinstance(preds_T, Tensor) else list(preds_T)
+    other = next((x for x in students + teachers if not isinstance(x, Tensor)), None)
+    if other is not None:
+        raise ShapeError(
+            f'Got a {type(other).__name__} for a level, expected maps (N, C, H, W): a '
+            "record of the neck, or of a head (type='HeadOutputs') with data_idx=0 for "
+            'the class scores.'
+        )
     if len(students) != len(teachers):
         raise ShapeError(
             f'The student has {len(students)} levels, the teacher {len(teachers)}. '
@@ -90,7 +98,8 @@ def built_pairs(
         preds_T: the teacher's.
 
     Raises:
-        ShapeError: if the numbers of levels and pieces differ.
+        ShapeError: if the numbers of levels and pieces differ, or the student's
+            channels are not those that a piece takes.
     """
     pairs = level_pairs(preds_S, preds_T)
     if len(pairs) != len(built):
@@ -99,6 +108,8 @@ def built_pairs(
             f"{len(pairs)}. Set channels and num_levels, or choose 'levels' in "
             'loss_forward_mappings.'
         )
+    for level, ((s, _), piece) in enumerate(zip(pairs, built, strict=True)):
+        takes_channels(f'{type(loss).__name__}, level {level}', s, piece.in_channels)
     return pairs
 
 

@@ -68,8 +68,9 @@ class BCKDLoss(ResponsiveLoss):
             batch: decodes them, and knows the student's assigned targets.
 
         Raises:
-            ShapeError: if priors or classes differ.
-            ConfigError: if a head is not served.
+            ShapeError: if priors differ in number.
+            ConfigError: if both heads have other priors or classes, or one is not
+                served.
             RecordError: if the student assigned no targets.
         """
         classes, boxes = self.prior_terms(preds_S, preds_T, batch)
@@ -80,7 +81,7 @@ class BCKDLoss(ResponsiveLoss):
         self, preds_S: Any, preds_T: Any, batch: BatchContext
     ) -> tuple[Tensor, Tensor]:
         """Both weighted terms of every prior, (N, L) each."""
-        batch.require_sigmoid('BCKDLoss')
+        self._check_heads(batch)
         s, t = (batch.flat_logits(preds[0]) for preds in (preds_S, preds_T))
         same_shape('BCKDLoss, class scores', s, t)
         classes = soft_focal_bce(s, t, self.gamma).sum(-1)

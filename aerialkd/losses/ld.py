@@ -224,6 +224,7 @@ class LDLoss(DistillLoss):
         bins = batch.require_same_bins(name)
         batch.require_same_priors(name)
         batch.require_sigmoid(name)
+        batch.require_same_classes(name)
         if self.cls_weight and batch.class_channels < 2:
             raise ConfigError(
                 f'{name}: got one class, expected at least two: a softmax over one '

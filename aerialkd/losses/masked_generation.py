@@ -46,7 +46,7 @@ class MaskedGenerationLoss(DistillLoss):
         Raises:
             ShapeError: if shapes or the number of levels do not fit.
         """
-        pairs = built_pairs(self, self.generation, preds_S, preds_T)
+        pairs = built_pairs(self, self.align, preds_S, preds_T)
         total = sum(self._level(level, s, t) for level, (s, t) in enumerate(pairs))
         return self.loss_weight * total  # type: ignore[return-value]
 

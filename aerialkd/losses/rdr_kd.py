@@ -298,8 +298,9 @@ class ResponsiveLoss(DistillLoss):
             batch: decodes them.
 
         Raises:
-            ShapeError: if priors or classes differ.
-            ConfigError: if a head is not served.
+            ShapeError: if priors differ in number.
+            ConfigError: if both heads have other priors or classes, or one is not
+                served.
         """
         classes, boxes = self.terms(preds_S, preds_T, batch)
         total = sum(level.sum() for level in classes) + boxes.sum()
@@ -309,13 +310,20 @@ class ResponsiveLoss(DistillLoss):
         self, preds_S: Any, preds_T: Any, batch: BatchContext
     ) -> tuple[list[Tensor], Tensor]:
         """Both terms: of the classes (N, H_l, W_l), of the boxes of priors (N, L)."""
-        batch.require_sigmoid(type(self).__name__)
+        self._check_heads(batch)
         # The logits stay maps: to list them by prior would copy them for nothing.
         classes = [
             self._classification(s, t, batch)
             for s, t in level_pairs(preds_S[0], preds_T[0])
         ]
         return classes, self._boxes(preds_S, preds_T, batch)
+
+    def _check_heads(self, batch: BatchContext) -> None:
+        """Refuse heads whose scores and boxes are not those of the same priors."""
+        name = type(self).__name__
+        batch.require_same_priors(name, coder=False)  # decoded, they compare
+        batch.require_sigmoid(name)
+        batch.require_same_classes(name)
 
     def _boxes(self, preds_S: Any, preds_T: Any, batch: BatchContext) -> Tensor:
         """Weighted localisation of every prior, (N, L)."""
