@@ -91,8 +91,8 @@ def takes_channels(name: str, feat: Tensor, channels: Any) -> None:
     if feat.shape[1] != channels:
         raise ShapeError(
             f'{name}: got a map of {feat.shape[1]} channels, was built for {channels}. '
-            "Correct the channels in the config, or choose 'levels' in "
-            'loss_forward_mappings.'
+            'Correct the channels in the config, or bring the map to them with a '
+            'connector (PyramidAligner).'
         )
 
 

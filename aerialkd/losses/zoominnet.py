@@ -26,7 +26,7 @@ from torch import Tensor
 
 from aerialkd.arguments import NotNegative, Share
 from aerialkd.errors import ConfigError
-from aerialkd.losses.base import DistillLoss, Levels, Maps, level_pairs
+from aerialkd.losses.base import DistillLoss, Levels, Maps, level_pairs, map_size
 from aerialkd.losses.functional import position_aware_l2
 from aerialkd.losses.functional.checks import same_shape
 from aerialkd.losses.functional.features import squared_distance
@@ -146,6 +146,7 @@ class PositionAwareL2Loss(DistillLoss):
         stride = generator.strides[level]
         s = batch.on_grid(s, level, stride, of_student)
         t = batch.on_grid(t, level, stride, False)
+        _check_sizes(level, s, t)
         # Images that are no multiple of the stride: one map may end a cell earlier.
         size = min(s.shape[-2], t.shape[-2]), min(s.shape[-1], t.shape[-1])
         s, t = (x[..., : size[0], : size[1]] for x in (s, t))
@@ -161,3 +162,16 @@ class PositionAwareL2Loss(DistillLoss):
         )
         valid = batch.valid_cells(size)
         return s, t, mask if valid is None else mask & valid
+
+
+def _check_sizes(level: int, s: Tensor, t: Tensor) -> None:
+    """Refuse maps that by their heads' strides do not show the same image."""
+    for one, other in zip(map_size(s), map_size(t), strict=True):
+        less, more = sorted((one, other))
+        if more > less + 2 and more >= 1.5 * less:
+            raise ConfigError(
+                f'PositionAwareL2Loss, level {level}: on the grid of the anchors, that '
+                "the strides of both heads decide, the student's map has "
+                f"{map_size(s)} cells, the teacher's {map_size(t)}. Correct the "
+                'strides in the anchor_generator of the head whose maps have others.'
+            )

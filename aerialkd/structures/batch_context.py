@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -319,7 +318,6 @@ class BatchContext:
         """
         head = self._head(of_student)
         scale = 1.0 if of_student else self.teacher_scale
-        self._check_strides(feat, level, of_student)
         # Strides are those of the priors, which a head of LA makes finer than its maps.
         cell = getattr(head, 'upsample', 1) / scale
         steps = [
@@ -329,27 +327,6 @@ class BatchContext:
             )
         ]
         return nearest_cells(feat, (steps[1], steps[0]))
-
-    def _check_strides(self, feat: Tensor, level: int, of_student: bool) -> None:
-        """Refuse a map of the neck that its own head takes for one of another size."""
-        head = self._head(of_student)
-        scale = 1.0 if of_student else self.teacher_scale
-        for side, pixels, stride in zip(
-            feat.shape[:-3:-1],
-            self.batch_input_shape[::-1],
-            head.prior_generator.strides[level],
-            strict=True,
-        ):
-            step = stride * getattr(head, 'upsample', 1)
-            expected = math.ceil(pixels * scale / step - 1e-6)
-            if abs(side - expected) > 1:  # pooling may round differently
-                raise ConfigError(
-                    f'Level {level} of the neck of the '
-                    f'{"student" if of_student else "teacher"} has {side} cells for '
-                    f'{pixels * scale:g} pixels, but its head has a stride of '
-                    f'{step:g}, expected about {expected}. Correct the strides of its '
-                    'anchor_generator.'
-                )
 
     def require_sigmoid(self, who: str) -> None:
         """Refuse heads that do not treat each class as a problem of its own.
