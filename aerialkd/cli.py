@@ -15,7 +15,7 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 from aerialkd.engine.processes import join_processes_on_cpu
-from aerialkd.engine.work_dir import work_dir_of
+from aerialkd.engine.work_dir import check_writable, work_dir_of
 from aerialkd.errors import AerialKDError, ConfigError
 from aerialkd.loading.trust import FLAG, set_trust, trusting
 
@@ -27,7 +27,8 @@ def one_line_errors(main: Callable[[], Any]) -> Callable[[], None]:
     """Print the package's errors as one line and exit with status 2.
 
     So those of a config that names a type or an argument which does not exist, of
-    whatever package. Everything else is a defect and keeps its traceback.
+    whatever package, and of files that cannot be read or written. Everything else is a
+    defect and keeps its traceback.
     """
 
     @functools.wraps(main)
@@ -35,8 +36,8 @@ def one_line_errors(main: Callable[[], Any]) -> Callable[[], None]:
         try:
             with trusting(False):  # what the flag switches on ends with the command
                 main()
-        except (AerialKDError, KeyError, TypeError) as error:
-            if not isinstance(error, AerialKDError) and not _is_of_config(error):
+        except (AerialKDError, KeyError, TypeError, OSError) as error:
+            if not (isinstance(error, AerialKDError) or _is_the_users(error)):
                 raise
             print(f'error: {" ".join(_message(error).split())}', file=sys.stderr)
             sys.exit(2)
@@ -63,8 +64,13 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _is_of_config(error: Exception) -> bool:
-    """Whether a registry found no such type, or a class no such argument."""
+def _is_the_users(error: Exception) -> bool:
+    """Whether a registry found no such type, a class no such argument.
+
+    Or the system no such file, or one that must not be read or written.
+    """
+    if isinstance(error, OSError):
+        return error.filename is not None
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     registry = [file for file in files if Path(file).match('mmengine/registry/*.py')]
     of_call = _CALL.search(str(error)) if isinstance(error, TypeError) else None
@@ -107,8 +113,8 @@ def load_config(args: argparse.Namespace) -> Config:
     """Read ``args.config``, apply the overrides, settle launcher and work dir.
 
     Raises:
-        ConfigError: if the file does not exist or cannot be parsed, or the launcher
-            cannot be used here.
+        ConfigError: if the file does not exist or cannot be parsed, the launcher cannot
+            be used here, or nothing can be written to the work dir.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = read_config(args.config)
@@ -120,6 +126,7 @@ def load_config(args: argparse.Namespace) -> Config:
     elif cfg.work_dir is None:
         cfg.work_dir = work_dir_of(cfg, args.config)
     cfg.work_dir = str(cfg.work_dir)  # work_dir=2026 is a number to DictAction
+    check_writable(cfg.work_dir)
     join_processes_on_cpu(cfg)
     return cfg
 
@@ -135,6 +142,8 @@ def read_config(path: str | Path) -> Config:
     try:
         cfg = Config.fromfile(path)
         cfg.work_dir = work_dir_of(cfg, path)
-    except (SyntaxError, KeyError, AttributeError, FileNotFoundError) as error:
-        raise ConfigError(f'{path}: cannot be read as a config: {error}') from error
+    except Exception as error:  # a config is a program of its writer's
+        raise ConfigError(
+            f'{path}: cannot be read as a config: {type(error).__name__}: {error}'
+        ) from error
     return cfg

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
+from aerialkd.arguments import fits
 from aerialkd.comparison.measured import digest
 from aerialkd.comparison.results import Result
 from aerialkd.comparison.trainings import run_tool
@@ -22,6 +23,7 @@ from aerialkd.visualization.report.comparison import ALONE
 from aerialkd.visualization.report.runs import plain
 
 NAME = 'profile.json'  # in a work dir
+_COSTS = ('student_ms', 'teacher_ms', 'ratio', 'extra_mib')
 
 
 def profile_of(
@@ -54,9 +56,10 @@ def profile_of(
     file = Path(cfg.work_dir) / NAME
     try:
         kept = json.loads(file.read_text(encoding='utf-8'))
-        if isinstance(kept, dict) and all(kept.get(k) == v for k, v in key.items()):
+        same = isinstance(kept, dict) and all(kept.get(k) == v for k, v in key.items())
+        if same and _is_whole(kept):
             return kept
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         pass  # absent or damaged: measured anew
     if not measure:
         return None
@@ -71,10 +74,14 @@ def profile_of(
     return profile
 
 
+def _is_whole(kept: dict[str, Any]) -> bool:
+    numbers = [kept.get(name) for name in (*_COSTS, 'whole_ms')]
+    return all(fits(number, float) for number in numbers) and 'batch' in kept
+
+
 def with_profile(result: Result, profile: dict[str, Any]) -> Result:
     """A result with the costs of its training step."""
-    names = ('student_ms', 'teacher_ms', 'ratio', 'extra_mib')
-    costs = {name: profile[name] for name in names} | dict(step_ms=profile['whole_ms'])
+    costs = {name: profile[name] for name in _COSTS} | dict(step_ms=profile['whole_ms'])
     made_on = '{machine}, torch {torch}, aerialkd {aerialkd}'.format(**profile)
     origin = result.origin | dict(profiled=made_on, batch=profile['batch'])
     return replace(result, costs=result.costs | costs, origin=origin)

@@ -67,7 +67,9 @@ def is_finished(config: str | Path, cfg: Config) -> bool:
     before = work_dir / Path(config).name
     if before.is_file():
         # Stricter than --resume: all of a comparison take equally many steps.
-        stored = parse_settings(before.read_text(encoding='utf-8'), str(before))
+        stored = parse_settings(
+            before.read_text(encoding='utf-8', errors='replace'), str(before)
+        )
         found = differences(stored, settings_of(cfg))
         if found:
             raise ConfigError(
