@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import re
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,16 +18,21 @@ from aerialkd.engine.config_files import find_config, read_file
 from aerialkd.engine.model_cfg import settle_named_models
 from aerialkd.engine.processes import join_processes_on_cpu
 from aerialkd.engine.termination import EndedBySignal, ending_by_signals
-from aerialkd.engine.work_dir import work_dir_of
+from aerialkd.engine.work_dir import check_writable, work_dir_of
 from aerialkd.errors import AerialKDError, ConfigError
 from aerialkd.loading.trust import FLAG, set_trust, trusting
+
+# Python's own words for arguments that do not fit a signature.
+_CALL = re.compile(r'__init__\(\) (got an unexpected|missing|takes|got multiple) ')
 
 
 def one_line_errors(main: Callable[[], Any]) -> Callable[[], None]:
     """Print the package's errors as one line and exit with status 2.
 
-    Ctrl-C, SIGHUP and SIGTERM are one line, too, with the status of the signal.
-    Everything else is a defect and keeps its traceback.
+    So those of a config that names a type or an argument which does not exist, of
+    whatever package, and of files that cannot be read or written; Ctrl-C, SIGHUP and
+    SIGTERM with the status of the signal. Everything else is a defect and keeps its
+    traceback.
     """
 
     @functools.wraps(main)
@@ -37,7 +44,9 @@ def one_line_errors(main: Callable[[], Any]) -> Callable[[], None]:
         except EndedBySignal as ended:
             print(f'{ended.name}: ended before it was done.', file=sys.stderr)
             sys.exit(ended.code)
-        except AerialKDError as error:
+        except (AerialKDError, KeyError, TypeError, OSError) as error:
+            if not (isinstance(error, AerialKDError) or _is_the_users(error)):
+                raise
             print(f'error: {" ".join(_message(error).split())}', file=sys.stderr)
             sys.exit(2)
 
@@ -63,12 +72,25 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _message(error: AerialKDError) -> str:
+def _is_the_users(error: Exception) -> bool:
+    """Whether a registry found no such type, a class no such argument.
+
+    Or the system no such file, or one that must not be read or written.
+    """
+    if isinstance(error, OSError):
+        return error.filename is not None
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    registry = [file for file in files if Path(file).match('mmengine/registry/*.py')]
+    of_call = _CALL.search(str(error)) if isinstance(error, TypeError) else None
+    return bool(registry) and (registry[-1] == files[-1] or of_call is not None)
+
+
+def _message(error: Exception) -> str:
     """The error's own message, also where it comes from another process.
 
     There a DataLoader has put the traceback in front of it.
     """
-    text = str(error)
+    text = str(error.args[0] if isinstance(error, KeyError) else error)
     if text.startswith('Caught ') and 'Original Traceback' in text:
         kind = type(error)
         text = text.rpartition(f'{kind.__module__}.{kind.__qualname__}: ')[2]
@@ -99,8 +121,8 @@ def load_config(args: argparse.Namespace) -> Config:
     """Read ``args.config``, apply the overrides, settle launcher and work dir.
 
     Raises:
-        ConfigError: if the file does not exist or cannot be parsed, or the launcher
-            cannot be used here.
+        ConfigError: if the file does not exist or cannot be parsed, the launcher cannot
+            be used here, or nothing can be written to the work dir.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = read_config(args.config)
@@ -113,6 +135,7 @@ def load_config(args: argparse.Namespace) -> Config:
     elif cfg.work_dir is None:
         cfg.work_dir = work_dir_of(cfg, cfg.filename)
     cfg.work_dir = str(cfg.work_dir)  # work_dir=2026 is a number to DictAction
+    check_writable(cfg.work_dir)
     join_processes_on_cpu(cfg)
     return cfg
 

@@ -6,6 +6,7 @@ that they work under any ``default_scope`` (``mmdet``, ``mmrotate``).
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,9 +14,20 @@ from mmengine import registry as _root
 from mmengine.config import Config
 from mmengine.registry import Registry
 
+from aerialkd.arguments import check_when_built
+
+
+class CheckedRegistry(Registry):
+    """Its classes of this package check their arguments, see :mod:`.arguments`."""
+
+    def _register_module(self, module: Any, *args: Any, **kwargs: Any) -> None:
+        if inspect.isclass(module):
+            check_when_built(module)
+        super()._register_module(module, *args, **kwargs)
+
 
 def _child(parent: Registry, *locations: str) -> Registry:
-    return Registry(
+    return CheckedRegistry(
         parent.name,
         parent=parent,
         scope='aerialkd',

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aerialkd.algorithms.detection_distill import DetectionDistill, View
+from aerialkd.arguments import Positive
 from aerialkd.errors import ConfigError
 from aerialkd.registry import MODELS
 from aerialkd.structures import scaled_boxes
@@ -45,11 +46,11 @@ class CrossScaleDistill(DetectionDistill):
     """
 
     def __init__(
-        self, *args: Any, scale: float = 2.0, antialias: bool = True, **kwargs: Any
+        self, *args: Any, scale: Positive = 2.0, antialias: bool = True, **kwargs: Any
     ) -> None:
         self._ratio = _ratio(scale)
-        super().__init__(*args, **kwargs)
         self.teacher_scale = float(scale)
+        super().__init__(*args, **kwargs)
         self.antialias = antialias
         own: Any = self.data_preprocessor  # type: ignore[has-type]
         teachers = getattr(self.teacher, 'data_preprocessor', None)

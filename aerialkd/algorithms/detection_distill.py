@@ -84,7 +84,7 @@ class DetectionDistill(SingleTeacherDistill):
         check_classes: bool = True,
         teacher_check: bool = True,
         data_preprocessor: dict | nn.Module | None = None,
-        init_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         if not isinstance(architecture, nn.Module):
             architecture = model_cfg(architecture)
@@ -116,6 +116,7 @@ class DetectionDistill(SingleTeacherDistill):
             )
         self.distiller.prepare_from_student(self.student)
         self.distiller.prepare_from_teacher(self.teacher)
+        self._check_heads()
         self._register_state_dict_hook(_drop_student_prefix)
         self.register_load_state_dict_pre_hook(_add_student_prefix)
 
@@ -231,15 +232,27 @@ class DetectionDistill(SingleTeacherDistill):
                 recorded when it ran.
         """
         height, width = batch_inputs.shape[-2:]
-        models: tuple[Any, Any] = (self.student, self.teacher)
-        heads = [model.bbox_head for model in models if hasattr(model, 'bbox_head')]
         return BatchContext(
             data_samples,
             (height, width),
             assigned or (lambda: self.distiller.assigned),
-            (heads[0], heads[1]) if len(heads) == 2 else None,
+            self._heads,
             self.teacher_scale,
         )
+
+    @property
+    def _heads(self) -> tuple[Any, Any] | None:
+        """Dense heads of student and teacher; None where one has none."""
+        models: tuple[Any, Any] = (self.student, self.teacher)
+        heads = [model.bbox_head for model in models if hasattr(model, 'bbox_head')]
+        return (heads[0], heads[1]) if len(heads) == 2 else None
+
+    def _check_heads(self) -> None:
+        """Refuse other priors where a loss that cannot see it compares two heads."""
+        context = BatchContext([], (0, 0), None, self._heads, self.teacher_scale)
+        for name in self.distiller.blind_to_heads:
+            context.require_same_priors(name, coder=False)
+            context.require_same_classes(name)
 
     def _idle_connectors(self) -> dict[str, Tensor]:
         """A zero that touches the connectors: DDP waits for every parameter."""

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from mmcv.cnn.utils import fuse_conv_bn as fold_batch_norms
@@ -15,10 +15,12 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from aerialkd.algorithms.renormalise import Renormalise
+from aerialkd.arguments import check_when_built
 from aerialkd.engine import load_strictly, load_weights, model_cfg
 from aerialkd.errors import CheckpointError, ConfigError, TeacherError
 
 
+@check_when_built
 class FrozenTeacher(nn.Module):
     """A detector that only looks: in evaluation mode, without gradients or loss.
 
@@ -48,7 +50,7 @@ class FrozenTeacher(nn.Module):
         student_preprocessor: nn.Module | None = None,
         fuse_conv_bn: bool = False,
         channels_last: bool = False,
-        autocast_dtype: str | None = None,
+        autocast_dtype: Literal['bfloat16', 'float16'] | None = None,
     ) -> None:
         super().__init__()
         self.model: Any = (

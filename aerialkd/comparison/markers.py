@@ -23,7 +23,7 @@ def update(file: Path, pair: str, text: str) -> None:
     begin, end = markers(pair)
     try:
         content = file.read_text(encoding='utf-8')
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f'{file}: cannot be read: {error}') from error
     once = content.count(begin) == 1 == content.count(end)
     if not once or content.index(begin) > content.index(end):

@@ -47,7 +47,8 @@ def measured(pair: str, method: str, cfg: Config) -> Result:
         flops=run.flops,
         images_per_second=run.images_per_second,
     )
-    if minutes := read_logs(work_dir).minutes:
+    minutes = read_logs(work_dir).minutes
+    if minutes:  # neither unknown nor none
         costs['minutes'] = minutes
     origin = dict(
         data=_data(cfg, run),

@@ -69,7 +69,7 @@ def read_paper(file: Path) -> dict[str, dict[str, str]]:
     try:
         with file.open(encoding='utf-8', newline='') as opened:
             rows = {row['method']: row for row in csv.DictReader(opened)}
-    except (OSError, KeyError) as error:
+    except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
         raise ConfigError(f'{file}: cannot be read: {error}') from error
     expected = {*_WORDS, *COLUMNS}
     if BASELINE not in rows or any(set(row) != expected for row in rows.values()):

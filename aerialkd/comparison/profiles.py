@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
+from aerialkd.arguments import fits
 from aerialkd.comparison.measured import digest
 from aerialkd.comparison.results import Result
 from aerialkd.comparison.trainings import run_tool
@@ -25,6 +26,7 @@ from aerialkd.visualization.report.comparison import ALONE
 from aerialkd.visualization.report.runs import plain
 
 NAME = 'profile.json'  # in a work dir
+_COSTS = ('student_ms', 'teacher_ms', 'ratio', 'extra_mib')
 
 
 def profile_of(
@@ -60,9 +62,10 @@ def profile_of(
     file = Path(cfg.work_dir) / NAME
     try:
         kept = json.loads(file.read_text(encoding='utf-8'))
-        if isinstance(kept, dict) and _is_of(key, kept, file):
+        whole = isinstance(kept, dict) and _is_whole(kept)
+        if whole and _is_of(key, kept, file):
             return kept
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         pass  # absent or damaged: measured anew
     if not measure:
         return None
@@ -93,10 +96,16 @@ def _is_of(key: dict[str, Any], kept: dict[str, Any], file: Path) -> bool:
     return all(noted.get(k) in (v, '') or not v for k, v in now.items())
 
 
+def _is_whole(kept: dict[str, Any]) -> bool:
+    numbers = [kept.get(name) for name in (*_COSTS, 'whole_ms')]
+    inputs = kept.get('inputs', {})
+    whole = all(fits(number, float) for number in numbers) and 'batch' in kept
+    return whole and isinstance(inputs, dict)
+
+
 def with_profile(result: Result, profile: dict[str, Any]) -> Result:
     """A result with the costs of its training step."""
-    names = ('student_ms', 'teacher_ms', 'ratio', 'extra_mib')
-    costs = {name: profile[name] for name in names} | dict(step_ms=profile['whole_ms'])
+    costs = {name: profile[name] for name in _COSTS} | dict(step_ms=profile['whole_ms'])
     made_on = '{machine}, torch {torch}, aerialkd {aerialkd}'.format(**profile)
     origin = result.origin | dict(profiled=made_on, batch=profile['batch'])
     return replace(result, costs=result.costs | costs, origin=origin)

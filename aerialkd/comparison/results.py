@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -161,6 +162,13 @@ def _printed(result: Result) -> dict[str, str]:
     return {name: f'{100 * value:.2f}' for name, value in result.measures.items()}
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f'{text!r} is no finite number')
+    return value
+
+
 def _result(row: dict[str, str], place: str) -> Result:
     known = {*_KEY, *COSTS, *ORIGIN}
     measures = {k: v for k, v in row.items() if k not in known and v}
@@ -169,8 +177,8 @@ def _result(row: dict[str, str], place: str) -> Result:
             pair=row['pair'],
             method=row['method'],
             seed=int(row['seed']),
-            measures={name: float(value) / 100 for name, value in measures.items()},
-            costs={name: float(row[name]) for name in COSTS if row.get(name)},
+            measures={k: _finite(value) / 100 for k, value in measures.items()},
+            costs={name: _finite(row[name]) for name in COSTS if row.get(name)},
             origin={name: row[name] for name in ORIGIN if row.get(name)},
         )
     except (TypeError, ValueError) as error:  # a line too long, too short

@@ -115,7 +115,9 @@ def _problem_of(config: str | Path, cfg: Config, teachers_come: bool) -> str:
     before = work_dir / Path(config).name
     if before.is_file():
         # Stricter than --resume: all of a comparison take equally many steps.
-        stored = parse_settings(before.read_text(encoding='utf-8'), str(before))
+        stored = parse_settings(
+            before.read_text(encoding='utf-8', errors='replace'), str(before)
+        )
         found = differences(stored, settings_of(cfg))
         if found and differences(_of_checkpoint(cfg), settings_of(cfg)):
             return f'of another config, expected that of {config}: {listed(found)}'

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from aerialkd.arguments import Count, OddCount
 from aerialkd.registry import MODELS
 
 
@@ -23,12 +24,13 @@ class GenerationBlock(BaseModule):
 
     def __init__(
         self,
-        channels: int,
-        hidden: int | None = None,
-        kernel_size: int = 3,
-        init_cfg: dict | None = None,
+        channels: Count,
+        hidden: Count | None = None,
+        kernel_size: OddCount = 3,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        self.in_channels = channels
         hidden = channels if hidden is None else hidden
         pad = kernel_size // 2
         self.mask_conv = nn.Conv2d(channels, hidden, kernel_size, padding=pad)

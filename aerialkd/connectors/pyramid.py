@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 from mmcv.cnn import build_activation_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from aerialkd.arguments import Count, OddCount
 from aerialkd.errors import ConfigError, ShapeError
 from aerialkd.registry import MODELS
 
@@ -34,12 +37,12 @@ class PyramidAligner(BaseModule):
 
     def __init__(
         self,
-        in_channels: int | Sequence[int],
-        out_channels: int | Sequence[int],
-        num_levels: int | None = None,
-        kernel_size: int = 1,
+        in_channels: Count | Sequence[Count],
+        out_channels: Count | Sequence[Count],
+        num_levels: Count | None = None,
+        kernel_size: OddCount = 1,
         act_cfg: dict | None = None,
-        init_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.activate = build_activation_layer(act_cfg) if act_cfg else nn.Identity()
@@ -54,7 +57,8 @@ class PyramidAligner(BaseModule):
         """Align a tuple of (N, C_in, H_l, W_l) to (N, C_out, H_l, W_l).
 
         Raises:
-            ShapeError: if the number of levels differs from ``num_levels``.
+            ShapeError: if the number of levels differs from ``num_levels``, or their
+                channels from ``in_channels``.
         """
         if len(levels) != len(self.convs):
             raise ShapeError(
@@ -62,9 +66,33 @@ class PyramidAligner(BaseModule):
                 f"{len(levels)}. Set num_levels, or choose levels with 'levels' in "
                 'loss_forward_mappings.'
             )
+        for index, (conv, level) in enumerate(zip(self.convs, levels, strict=True)):
+            takes_channels(f'PyramidAligner, level {index}', level, conv.in_channels)
         return tuple(
             self.activate(conv(level))
             for conv, level in zip(self.convs, levels, strict=True)
+        )
+
+
+class _Unchanged(nn.Identity):
+    """In the place of a convolution that is not needed."""
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+
+
+def takes_channels(name: str, feat: Tensor, channels: Any) -> None:
+    """Refuse a map (N, C, H, W) that a convolution does not take.
+
+    Raises:
+        ShapeError: if it has other channels.
+    """
+    if feat.shape[1] != channels:
+        raise ShapeError(
+            f'{name}: got a map of {feat.shape[1]} channels, was built for {channels}. '
+            'Correct the channels in the config, or bring the map to them with a '
+            'connector (PyramidAligner).'
         )
 
 
@@ -89,11 +117,11 @@ def channel_aligners(
     Raises:
         ConfigError: if the numbers of levels contradict each other.
     """
-    if isinstance(student_channels, int) and isinstance(teacher_channels, int):
+    if not np.ndim(student_channels) and not np.ndim(teacher_channels):
         num_levels = num_levels or 1
     ours, theirs = channels_of_levels(num_levels, student_channels, teacher_channels)
     aligners = nn.ModuleList(
-        nn.Identity() if s == t else nn.Conv2d(s, t, 1)
+        _Unchanged(s) if s == t else nn.Conv2d(s, t, 1)
         for s, t in zip(ours, theirs, strict=True)
     )
     return aligners, theirs
@@ -112,7 +140,7 @@ def channels_of_levels(
         >>> channels_of_levels(None, 64, [128, 256])
         [[64, 64], [128, 256]]
     """
-    stated = {len(c) for c in channels if not isinstance(c, int)}
+    stated = {np.size(c) for c in channels if np.ndim(c)}
     stated |= set() if num_levels is None else {num_levels}
     if len(stated) != 1:
         raise ConfigError(
@@ -120,4 +148,4 @@ def channels_of_levels(
             'of levels; state num_levels, or list the channels of each level.'
         )
     levels = stated.pop()
-    return [[c] * levels if isinstance(c, int) else list(c) for c in channels]
+    return [np.broadcast_to(c, levels).tolist() for c in channels]

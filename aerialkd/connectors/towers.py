@@ -33,7 +33,7 @@ class TowerAligner(BaseModule):
         self,
         cls: dict[str, Any] | None = None,
         reg: dict[str, Any] | None = None,
-        init_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         if not cls and not reg:

@@ -9,6 +9,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from numpy.typing import NDArray
 
+from aerialkd.arguments import Positive
 from aerialkd.errors import ConfigError
 from aerialkd.registry import TRANSFORMS
 from aerialkd.structures.corners import corners
@@ -52,9 +53,7 @@ class KeepBackground(BaseTransform):
         [9, 9, 0, 0, 9, 9]
     """
 
-    def __init__(self, k: float, fill: Sequence[float] = _IMAGENET_BGR) -> None:
-        if k <= 0:
-            raise ConfigError(f'KeepBackground.k: got {k}, expected a number above 0.')
+    def __init__(self, k: Positive, fill: Sequence[float] = _IMAGENET_BGR) -> None:
         self.k = k
         self.fill = tuple(fill)
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from mmdet.models.dense_heads import GFLHead, RetinaHead
 from torch import Tensor, nn
 
+from aerialkd.arguments import AtLeastOne
 from aerialkd.errors import ConfigError
 from aerialkd.registry import MODELS
 
@@ -31,11 +32,16 @@ class LayerAdaption:
     predictors: ClassVar[tuple[str, ...]]
 
     def __init__(
-        self, *args: Any, upsample: float = 2, anchor_generator: dict, **kwargs: Any
+        self,
+        *args: Any,
+        upsample: AtLeastOne = 2,
+        anchor_generator: dict,
+        **kwargs: Any,
     ) -> None:
-        if upsample < 1:
+        if 'strides' not in anchor_generator:
             raise ConfigError(
-                f'{type(self).__name__}.upsample: got {upsample}, expected at least 1.'
+                f'{type(self).__name__}.anchor_generator: got no strides, expected '
+                'those of the maps that the head is given.'
             )
         self.upsample = upsample
         strides = [_divided(stride, upsample) for stride in anchor_generator['strides']]

@@ -63,15 +63,15 @@ class DetectionDistiller(ConfigurableDistiller):
 
     def __init__(
         self,
-        recorders: dict | None = None,
-        student_recorders: dict | None = None,
-        teacher_recorders: dict | None = None,
-        connectors: dict | None = None,
-        distill_losses: dict | None = None,
-        loss_forward_mappings: dict | None = None,
-        distill_deliveries: dict | None = None,
+        recorders: dict[str, dict] | None = None,
+        student_recorders: dict[str, dict] | None = None,
+        teacher_recorders: dict[str, dict] | None = None,
+        connectors: dict[str, Any] | None = None,
+        distill_losses: dict[str, dict] | None = None,
+        loss_forward_mappings: dict[str, str | dict] | None = None,
+        distill_deliveries: dict[str, dict] | None = None,
         only: Sequence[str] | None = None,
-        init_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         of_student = {**(recorders or {}), **(student_recorders or {})}
         of_teacher = {**(recorders or {}), **(teacher_recorders or {})}
@@ -120,6 +120,22 @@ class DetectionDistiller(ConfigurableDistiller):
             or str(getattr(recorder, 'source', '')).startswith('bbox_head')
             for recorder in self.teacher_recorders.recorders.values()
         )
+
+    @property
+    def blind_to_heads(self) -> list[str]:
+        """Losses that compare the outputs of two dense heads without the batch."""
+        return [
+            name
+            for name, mapping in self.loss_forward_mappings.items()
+            if not self.takes_batch(name)
+            and {True, False} == {r['from_student'] for r in mapping.values()}
+            and all(map(self._is_of_head, mapping.values()))
+        ]
+
+    def _is_of_head(self, record: dict[str, Any]) -> bool:
+        side = 'student' if record['from_student'] else 'teacher'
+        recorders = getattr(self, f'{side}_recorders').recorders
+        return isinstance(recorders[record['recorder']], HeadOutputsRecorder)
 
     @property
     def assigned(self) -> AssignedTargets | None:

@@ -6,15 +6,17 @@ import hashlib
 import json
 import logging
 import zipfile
+import zlib
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 from mmengine.config import Config
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
+from aerialkd.arguments import describe, fits
 from aerialkd.datasets.data_digest import data_digest
 from aerialkd.engine.evaluated_types import EvaluatedImage, EvaluatedRun
 from aerialkd.engine.model_cfg import student_model_cfg
@@ -26,6 +28,11 @@ from aerialkd.loading import file_of
 
 NUMBERS, ARRAYS = 'evaluation.json', 'evaluation.npz'
 _VERSION = 3  # of the files' layout and of our measures
+# What reading damaged files may raise.
+_DAMAGED = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError),
+    *(RecursionError, NotImplementedError, zipfile.BadZipFile, zlib.error),
+)
 _GROUND_TRUTH = ('gt_boxes', 'gt_labels', 'gt_ignored')
 _DIGESTS = ('sha256', 'data')
 _DETECTIONS = ('boxes', 'labels', 'scores')
@@ -58,8 +65,16 @@ def cached_run(
             if str(arrays['key']) != json.dumps(numbers['key']):
                 return None
             return _run_of(numbers, dict(arrays))
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
-        return None  # absent or damaged: evaluated anew
+    except FileNotFoundError:
+        return None
+    except _DAMAGED as error:
+        print_log(
+            f'{Path(folder) / NUMBERS} or {ARRAYS} is damaged and left out: '
+            f'{type(error).__name__}: {error}',
+            logger='current',
+            level=logging.WARNING,
+        )
+        return None
 
 
 def keep(run: EvaluatedRun, key: dict[str, Any], folder: str | Path) -> None:
@@ -156,4 +171,8 @@ def _run_of(numbers: dict[str, Any], arrays: dict[str, NDArray]) -> EvaluatedRun
     stored['metrics'] = current_names(stored['metrics'])  # also of 0.1.0
     stored['classes'] = tuple(stored['classes'])
     stored['input_size'] = tuple(stored['input_size'])
-    return EvaluatedRun(images=images, **stored)
+    run = EvaluatedRun(images=images, **stored)
+    for name, hint in get_type_hints(EvaluatedRun).items():
+        if not fits(getattr(run, name), hint):
+            raise ValueError(f'{name}: expected {describe(hint)}')
+    return run

@@ -13,8 +13,9 @@ from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor
 
+from aerialkd.arguments import Count
 from aerialkd.engine.distributed import on_any_rank, plain_model
-from aerialkd.errors import ConfigError, NonFiniteError
+from aerialkd.errors import NonFiniteError
 from aerialkd.registry import HOOKS
 
 _SHOWN = 8  # images
@@ -43,9 +44,7 @@ class NonFiniteLossHook(Hook):
         NonFiniteError: when the training is stopped.
     """
 
-    def __init__(self, max_in_a_row: int = 3) -> None:
-        if max_in_a_row < 1:
-            raise ConfigError(f'max_in_a_row: got {max_in_a_row}, expected at least 1.')
+    def __init__(self, max_in_a_row: Count = 3) -> None:
         self.max_in_a_row = max_in_a_row
         self._in_a_row = 0
         self._stepped = False

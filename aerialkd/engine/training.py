@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import barrier
 from mmengine.logging import print_log
+from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
 
 from aerialkd.engine.classes import check_classes
@@ -55,8 +57,8 @@ def build_train_runner(cfg: Config) -> Runner:
 
     Raises:
         ConfigError: if there is nothing to train on, heads and data have other classes,
-            a number or a data loader's settings are wrong, another process trains in
-            the work dir, or it cannot be written.
+            a number, a data loader's settings or the optimizer's type are wrong,
+            another process trains in the work dir, or it cannot be written.
     """
     hooks = cfg.setdefault('default_hooks', {})
     there = {hook.get('type') for hook in _hooks(cfg)}
@@ -66,6 +68,7 @@ def build_train_runner(cfg: Config) -> Runner:
         elif there.isdisjoint({hook, hook.removeprefix('aerialkd.')}):
             hooks[name] = dict(type=hook)
     check_numbers(cfg)
+    _check_optimizer(cfg)
     lock = TrainingLock(cfg)
     lock.acquire()
     try:
@@ -76,6 +79,18 @@ def build_train_runner(cfg: Config) -> Runner:
         raise
     lock.hold_while_training(runner)
     return runner
+
+
+def _check_optimizer(cfg: Config) -> None:
+    """Refuse a type that does not exist, which MMEngine's constructor takes for one."""
+    kind = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('type')
+    if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
+        near = difflib.get_close_matches(kind, OPTIMIZERS.module_dict, 1)
+        raise ConfigError(
+            f'optim_wrapper.optimizer.type: got {kind!r}, which is not in the '
+            'optimizer registry; correct it.'
+            + (f' Did you mean {near[0]!r}?' if near else '')
+        )
 
 
 def resume_newest(cfg: Config) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections.abc import Iterator
 from io import StringIO
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.fileio import load
+
+from aerialkd.errors import ConfigError
 
 KEY = 'work_dir'
 _OWN_SCOPE = (ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.comprehension)
@@ -38,6 +41,28 @@ def work_dir_of(cfg: Config, file: str | Path) -> str:
     if sets_work_dir(file):
         return str(stated)
     return str(Path(stated).parent / Path(file).stem)
+
+
+def check_writable(folder: str | Path) -> None:
+    """Make sure, before anything is built, that a work dir can be made and written.
+
+    Raises:
+        ConfigError: if it lies below a file, or must not be written.
+    """
+    there = next(f for f in (Path(folder), *Path(folder).absolute().parents) if _is(f))
+    problem = 'is no folder' if not there.is_dir() else 'must not be written'
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f'{folder}: cannot be the work dir: {there} {problem}; choose another '
+            '--work-dir.'
+        )
+
+
+def _is(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # within a folder that must not be read
+        return False
 
 
 def sets_work_dir(file: str | Path) -> bool:

@@ -6,20 +6,18 @@ Yang et al., IJCNN 2023 ("AWD" in RDR-KD's tables).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from mmdet.models.layers import SELayer
 from torch import Tensor, nn
 
-from aerialkd.losses.base import Levels, Maps, level_pairs, one_of
+from aerialkd.arguments import Count, NotNegative, Positive
+from aerialkd.losses.base import Levels, Maps, level_pairs
 from aerialkd.losses.functional import spatial_channel_attention
-from aerialkd.losses.functional.checks import above_zero
 from aerialkd.losses.masked_generation import MaskedGenerationLoss
 from aerialkd.registry import MODELS
 from aerialkd.structures import BatchContext
-
-SE_INPUTS = ('regenerated', 'student', 'teacher')
 
 
 @MODELS.register_module()
@@ -53,19 +51,17 @@ class AMDLoss(MaskedGenerationLoss):
 
     def __init__(
         self,
-        student_channels: int | Sequence[int],
-        teacher_channels: int | Sequence[int],
-        alpha_amd: float = 2e-5,
+        student_channels: Count | Sequence[Count],
+        teacher_channels: Count | Sequence[Count],
+        alpha_amd: NotNegative = 2e-5,
         threshold: float = 1.0,
-        temp: float = 0.5,
-        se_input: str = 'regenerated',
-        se_ratio: int = 16,
-        num_levels: int | None = None,
-        loss_weight: float = 1.0,
+        temp: Positive = 0.5,
+        se_input: Literal['regenerated', 'student', 'teacher'] = 'regenerated',
+        se_ratio: Count = 16,
+        num_levels: Count | None = None,
+        loss_weight: NotNegative = 1.0,
     ) -> None:
         super().__init__(student_channels, teacher_channels, num_levels, loss_weight)
-        above_zero('AMDLoss.temp', temp)
-        one_of(self, 'se_input', se_input, SE_INPUTS)
         self.alpha_amd, self.threshold, self.temp = alpha_amd, threshold, temp
         self.se_input = se_input
         self.excitation = nn.ModuleList(

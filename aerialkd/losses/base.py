@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from aerialkd.errors import ConfigError, ShapeError
+from aerialkd.arguments import NotNegative
+from aerialkd.connectors.pyramid import takes_channels
+from aerialkd.errors import ShapeError
 from aerialkd.structures import BatchContext
 
 Levels = Tensor | Sequence[Tensor]
@@ -27,13 +29,8 @@ class DistillLoss(nn.Module):
         loss_weight: factor of the loss in the total.
     """
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
+    def __init__(self, loss_weight: NotNegative = 1.0) -> None:
         super().__init__()
-        if loss_weight < 0:
-            raise ConfigError(
-                f'{type(self).__name__}: loss_weight must be at least 0, '
-                f'got {loss_weight}.'
-            )
         self.loss_weight = loss_weight
 
     def masks(self, preds_T: Levels, batch: BatchContext) -> Maps:
@@ -70,10 +67,17 @@ def level_pairs(preds_S: Levels, preds_T: Levels) -> list[tuple[Tensor, Tensor]]
     """Pair the levels of student and teacher; a single map is one level.
 
     Raises:
-        ShapeError: if the numbers of levels differ.
+        ShapeError: if the numbers of levels differ, or they are no maps.
     """
     students = [preds_S] if isinstance(preds_S, Tensor) else list(preds_S)
     teachers = [preds_T] if isinstance(preds_T, Tensor) else list(preds_T)
+    other = next((x for x in students + teachers if not isinstance(x, Tensor)), None)
+    if other is not None:
+        raise ShapeError(
+            f'Got a {type(other).__name__} for a level, expected maps (N, C, H, W): a '
+            "record of the neck, or of a head (type='HeadOutputs') with data_idx=0 for "
+            'the class scores.'
+        )
     if len(students) != len(teachers):
         raise ShapeError(
             f'The student has {len(students)} levels, the teacher {len(teachers)}. '
@@ -94,7 +98,8 @@ def built_pairs(
         preds_T: the teacher's.
 
     Raises:
-        ShapeError: if the numbers of levels and pieces differ.
+        ShapeError: if the numbers of levels and pieces differ, or the student's
+            channels are not those that a piece takes.
     """
     pairs = level_pairs(preds_S, preds_T)
     if len(pairs) != len(built):
@@ -103,6 +108,8 @@ def built_pairs(
             f"{len(pairs)}. Set channels and num_levels, or choose 'levels' in "
             'loss_forward_mappings.'
         )
+    for level, ((s, _), piece) in enumerate(zip(pairs, built, strict=True)):
+        takes_channels(f'{type(loss).__name__}, level {level}', s, piece.in_channels)
     return pairs
 
 
@@ -119,16 +126,3 @@ def distance_of_rotated(loss: nn.Module, s: Tensor, t: Tensor) -> Tensor:
 def map_size(level: Tensor) -> tuple[int, int]:
     """Height and width of a map (..., H, W)."""
     return int(level.shape[-2]), int(level.shape[-1])
-
-
-def one_of(owner: object, name: str, value: object, allowed: Sequence[object]) -> None:
-    """Refuse a setting that is none of the known ones.
-
-    Raises:
-        ConfigError: naming class, setting, what was got and what is known.
-    """
-    if value not in allowed:
-        known = ', '.join(map(repr, allowed))
-        raise ConfigError(
-            f'{type(owner).__name__}: {name} must be one of {known}; got {value!r}.'
-        )

@@ -11,6 +11,7 @@ import torch
 from mmdet.models.losses.iou_loss import giou_loss
 from torch import Tensor
 
+from aerialkd.arguments import Exponent, NotNegative
 from aerialkd.losses.base import Maps, map_size
 from aerialkd.losses.functional import soft_focal_bce
 from aerialkd.losses.functional.checks import same_shape
@@ -49,11 +50,11 @@ class BCKDLoss(ResponsiveLoss):
 
     def __init__(
         self,
-        gamma: float = 1.0,
-        cls_weight: float = 1.0,
-        bbox_weight: float = 4.0,
+        gamma: Exponent = 1.0,
+        cls_weight: NotNegative = 1.0,
+        bbox_weight: NotNegative = 4.0,
         rotated_loss: dict | None = None,
-        loss_weight: float = 1.0,
+        loss_weight: NotNegative = 1.0,
     ) -> None:
         super().__init__(gamma, 'disparity', rotated_loss, loss_weight)
         self.cls_weight, self.bbox_weight = cls_weight, bbox_weight
@@ -67,8 +68,9 @@ class BCKDLoss(ResponsiveLoss):
             batch: decodes them, and knows the student's assigned targets.
 
         Raises:
-            ShapeError: if priors or classes differ.
-            ConfigError: if a head is not served.
+            ShapeError: if priors differ in number.
+            ConfigError: if both heads have other priors or classes, or one is not
+                served.
             RecordError: if the student assigned no targets.
         """
         classes, boxes = self.prior_terms(preds_S, preds_T, batch)
@@ -79,7 +81,7 @@ class BCKDLoss(ResponsiveLoss):
         self, preds_S: Any, preds_T: Any, batch: BatchContext
     ) -> tuple[Tensor, Tensor]:
         """Both weighted terms of every prior, (N, L) each."""
-        batch.require_sigmoid('BCKDLoss')
+        self._check_heads(batch)
         s, t = (batch.flat_logits(preds[0]) for preds in (preds_S, preds_T))
         same_shape('BCKDLoss, class scores', s, t)
         classes = soft_focal_bce(s, t, self.gamma).sum(-1)

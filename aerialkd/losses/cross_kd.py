@@ -13,13 +13,14 @@ Wang et al., CVPR 2024.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from mmdet.models.losses.iou_loss import giou_loss
 from mmengine.registry import MODELS as ALL_MODELS
 from torch import Tensor
 
+from aerialkd.arguments import Exponent, NotNegative
 from aerialkd.errors import ConfigError, ShapeError
 from aerialkd.losses.base import (
     DistillLoss,
@@ -27,7 +28,6 @@ from aerialkd.losses.base import (
     distance_of_rotated,
     level_pairs,
     map_size,
-    one_of,
 )
 from aerialkd.losses.functional import match_statistics, soft_class_kl, soft_focal_bce
 from aerialkd.losses.functional.checks import at_least_float
@@ -92,20 +92,14 @@ class CrossKDLoss(DistillLoss):
 
     def __init__(
         self,
-        gamma: float = 1.0,
-        compare: str = 'boxes',
-        cls_weight: float = 1.0,
-        reg_weight: float = 1.0,
+        gamma: Exponent = 1.0,
+        compare: Literal['boxes', 'distributions'] = 'boxes',
+        cls_weight: NotNegative = 1.0,
+        reg_weight: NotNegative = 1.0,
         rotated_loss: dict | None = None,
-        loss_weight: float = 1.0,
+        loss_weight: NotNegative = 1.0,
     ) -> None:
         super().__init__(loss_weight)
-        one_of(self, 'compare', compare, ('boxes', 'distributions'))
-        if min(cls_weight, reg_weight) < 0:
-            raise ConfigError(
-                f'CrossKDLoss: got cls_weight={cls_weight}, reg_weight={reg_weight}, '
-                'expected both to be at least 0.'
-            )
         self.gamma, self.compare = gamma, compare
         self.cls_weight, self.reg_weight = cls_weight, reg_weight
         self.rotated_loss = ALL_MODELS.build(

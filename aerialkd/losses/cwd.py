@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from aerialkd.arguments import NotNegative, Positive
 from aerialkd.losses.base import DistillLoss, Levels, level_pairs
 from aerialkd.losses.functional import channel_wise_divergence
-from aerialkd.losses.functional.checks import above_zero
 from aerialkd.registry import MODELS
 
 
@@ -27,9 +27,8 @@ class CWDLoss(DistillLoss):
         loss_weight: 10 for pyramid features, 5 for GFL's class logits (official code).
     """
 
-    def __init__(self, tau: float = 1.0, loss_weight: float = 10.0) -> None:
+    def __init__(self, tau: Positive = 1.0, loss_weight: NotNegative = 10.0) -> None:
         super().__init__(loss_weight)
-        above_zero('CWDLoss.tau', tau)
         self.tau = tau
 
     def forward(self, preds_S: Levels, preds_T: Levels) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from aerialkd.losses.functional.checks import above_zero
+from aerialkd.arguments import NotNegative, Positive
 from aerialkd.losses.functional.soft_labels import decoupled_kd_each
 from aerialkd.losses.head_loss import LabelledHeadLoss
 from aerialkd.registry import MODELS
@@ -30,13 +30,12 @@ class DKDLoss(LabelledHeadLoss):
 
     def __init__(
         self,
-        alpha: float = 1.0,
-        beta: float = 0.25,
-        tau: float = 1.0,
-        loss_weight: float = 1.0,
+        alpha: NotNegative = 1.0,
+        beta: NotNegative = 0.25,
+        tau: Positive = 1.0,
+        loss_weight: NotNegative = 1.0,
     ) -> None:
         super().__init__(loss_weight)
-        above_zero('DKDLoss.tau', tau)
         self.alpha, self.beta, self.tau = alpha, beta, tau
 
     def _distance(self, s: Tensor, t: Tensor, labels: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ import torch
 from mmcv.cnn import ContextBlock
 from torch import Tensor, nn
 
+from aerialkd.arguments import Count, NotNegative, Positive
 from aerialkd.connectors import channel_aligners
 from aerialkd.losses.base import (
     DistillLoss,
@@ -29,7 +30,7 @@ from aerialkd.losses.base import (
     map_size,
 )
 from aerialkd.losses.functional import spatial_channel_attention
-from aerialkd.losses.functional.checks import above_zero, at_least_float, same_shape
+from aerialkd.losses.functional.checks import at_least_float, same_shape
 from aerialkd.losses.functional.features import squared_distance
 from aerialkd.registry import MODELS
 from aerialkd.structures import BatchContext
@@ -66,18 +67,17 @@ class FGDLoss(DistillLoss):
 
     def __init__(
         self,
-        student_channels: int | Sequence[int],
-        teacher_channels: int | Sequence[int],
-        temp: float = 0.5,
-        alpha_fgd: float = 1e-3,
-        beta_fgd: float = 5e-4,
-        gamma_fgd: float = 5e-4,
-        lambda_fgd: float = 5e-6,
-        num_levels: int | None = None,
-        loss_weight: float = 1.0,
+        student_channels: Count | Sequence[Count],
+        teacher_channels: Count | Sequence[Count],
+        temp: Positive = 0.5,
+        alpha_fgd: NotNegative = 1e-3,
+        beta_fgd: NotNegative = 5e-4,
+        gamma_fgd: NotNegative = 5e-4,
+        lambda_fgd: NotNegative = 5e-6,
+        num_levels: Count | None = None,
+        loss_weight: NotNegative = 1.0,
     ) -> None:
         super().__init__(loss_weight)
-        above_zero('FGDLoss.temp', temp)
         self.temp = temp
         self.alpha_fgd, self.beta_fgd = alpha_fgd, beta_fgd
         self.gamma_fgd, self.lambda_fgd = gamma_fgd, lambda_fgd

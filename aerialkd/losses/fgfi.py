@@ -6,10 +6,12 @@ Wang et al., CVPR 2019.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from aerialkd.arguments import NotNegative, Share
 from aerialkd.losses.base import Levels, Maps
 from aerialkd.losses.zoominnet import PositionAwareL2Loss
 from aerialkd.registry import MODELS
@@ -35,10 +37,10 @@ class FGFILoss(PositionAwareL2Loss):
 
     def __init__(
         self,
-        threshold: str | float = 0.5,
+        threshold: Literal['adaptive', 'per_gt', 'nonzero'] | Share = 0.5,
         anchors: dict | None = None,
         levels: Sequence[int] | None = None,
-        loss_weight: float = 0.01,
+        loss_weight: NotNegative = 0.01,
     ) -> None:
         super().__init__(threshold, anchors, levels, loss_weight)
 

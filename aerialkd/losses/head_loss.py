@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from aerialkd.arguments import NotNegative
 from aerialkd.errors import ConfigError
-from aerialkd.losses.base import DistillLoss, Maps, map_size, one_of
+from aerialkd.losses.base import DistillLoss, Maps, map_size
 from aerialkd.losses.functional.checks import same_shape
 from aerialkd.structures import BatchContext, averaged_count, sums_of_cells
-
-POSITIONS = ('positive', 'all')
 
 
 class HeadLoss(DistillLoss):
@@ -30,9 +29,10 @@ class HeadLoss(DistillLoss):
         loss_weight: 1 in the paper's sum (eq. 1), as it gives no other.
     """
 
-    def __init__(self, positions: str, loss_weight: float) -> None:
+    def __init__(
+        self, positions: Literal['positive', 'all'], loss_weight: NotNegative
+    ) -> None:
         super().__init__(loss_weight)
-        one_of(self, 'positions', positions, POSITIONS)
         self.positions = positions
 
     def forward(self, preds_S: Any, preds_T: Any, batch: BatchContext) -> Tensor:
@@ -45,12 +45,13 @@ class HeadLoss(DistillLoss):
             batch: knows the student's assigned targets.
 
         Raises:
-            ShapeError: if priors, classes or deltas differ in number.
-            ConfigError: if the head has no box deltas to compare.
+            ShapeError: if priors or deltas differ in number.
+            ConfigError: if both heads have other priors, coders or classes, or no box
+                deltas to compare.
             RecordError: if the student assigned no targets.
         """
         name = type(self).__name__
-        batch.require_same_priors(name)
+        self._check_heads(batch)
         s, t = (self._flat(preds, batch) for preds in (preds_S, preds_T))
         same_shape(name, s, t)
         chosen = self._chosen(preds_S, s, batch)
@@ -80,6 +81,10 @@ class HeadLoss(DistillLoss):
         of_prior = self._of_chosen(s, t, chosen, batch)
         loss[chosen] = of_prior.sum(-1) if of_prior.ndim > 1 else of_prior
         return {'loss': sums_of_cells(loss, [map_size(x) for x in preds_S[0]])}
+
+    def _check_heads(self, batch: BatchContext) -> None:
+        """Refuse heads whose outputs do not mean the same."""
+        batch.require_same_priors(type(self).__name__)
 
     def _chosen(self, preds: Any, flat: Tensor, batch: BatchContext) -> Tensor:
         """Priors that are compared, (N, L) bool."""
@@ -116,6 +121,10 @@ class ClassHeadLoss(HeadLoss):
     there is an object. A detector of one class has nothing to learn and is refused.
     """
 
+    def _check_heads(self, batch: BatchContext) -> None:
+        super()._check_heads(batch)
+        batch.require_same_classes(type(self).__name__)
+
     def _flat(self, preds: Any, batch: BatchContext) -> Tensor:
         logits = batch.flat_logits(preds[0])
         if logits.shape[-1] < 2:
@@ -136,7 +145,7 @@ class LabelledHeadLoss(ClassHeadLoss):
     boxes.
     """
 
-    def __init__(self, loss_weight: float) -> None:
+    def __init__(self, loss_weight: NotNegative) -> None:
         super().__init__('positive', loss_weight)
 
     def _normaliser(self, chosen: Tensor, batch: BatchContext) -> Tensor:

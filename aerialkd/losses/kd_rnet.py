@@ -16,14 +16,12 @@ X, the anchors (not stated)  ``positions``
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
-from aerialkd.losses.base import one_of
+from aerialkd.arguments import NotNegative, Positive
 from aerialkd.losses.functional import soft_class_kl, soft_smooth_l1
-from aerialkd.losses.functional.checks import above_zero
-from aerialkd.losses.functional.logits import DIRECTIONS
 from aerialkd.losses.head_loss import ClassHeadLoss, HeadLoss
 from aerialkd.registry import MODELS
 from aerialkd.structures import BatchContext
@@ -47,14 +45,12 @@ class SoftClassLoss(ClassHeadLoss):
 
     def __init__(
         self,
-        tau: float = 8.0,
-        direction: str = 'student_teacher',
-        positions: str = 'positive',
-        loss_weight: float = 1.0,
+        tau: Positive = 8.0,
+        direction: Literal['student_teacher', 'teacher_student'] = 'student_teacher',
+        positions: Literal['positive', 'all'] = 'positive',
+        loss_weight: NotNegative = 1.0,
     ) -> None:
         super().__init__(positions, loss_weight)
-        above_zero('SoftClassLoss.tau', tau)
-        one_of(self, 'direction', direction, DIRECTIONS)
         self.tau, self.direction = tau, direction
 
     def _distance(self, s: Tensor, t: Tensor, labels: Tensor) -> Tensor:
@@ -79,13 +75,11 @@ class SoftRegressionLoss(HeadLoss):
 
     def __init__(
         self,
-        tau: float | None = 10.0,
-        positions: str = 'positive',
-        loss_weight: float = 1.0,
+        tau: Positive | None = 10.0,
+        positions: Literal['positive', 'all'] = 'positive',
+        loss_weight: NotNegative = 1.0,
     ) -> None:
         super().__init__(positions, loss_weight)
-        if tau is not None:
-            above_zero('SoftRegressionLoss.tau', tau)
         self.tau = tau
 
     def _flat(self, preds: Any, batch: BatchContext) -> Tensor:

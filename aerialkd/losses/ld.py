@@ -19,15 +19,16 @@ selective region distillation       ``cls_region``
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from aerialkd.arguments import BelowOne, Count, NotNegative, Positive
 from aerialkd.errors import ConfigError, ShapeError
-from aerialkd.losses.base import DistillLoss, Maps, level_pairs, map_size, one_of
+from aerialkd.losses.base import DistillLoss, Maps, level_pairs, map_size
 from aerialkd.losses.functional import localization_kd
-from aerialkd.losses.functional.checks import above_zero, same_shape
+from aerialkd.losses.functional.checks import same_shape
 from aerialkd.registry import MODELS
 from aerialkd.structures import (
     BatchContext,
@@ -98,27 +99,21 @@ class LDLoss(DistillLoss):
 
     def __init__(
         self,
-        tau: float = 10.0,
-        gamma: float = 0.25,
-        topk: int = 9,
-        point_scale: float = 8.0,
-        tau_cls: float = 2.0,
-        cls_region: str = 'main',
-        loss_weight: float = 0.25,
-        vlr_weight: float = 0.25,
-        cls_weight: float = 10.0,
+        tau: Positive = 10.0,
+        gamma: BelowOne = 0.25,
+        topk: Count = 9,
+        point_scale: Positive = 8.0,
+        tau_cls: Positive = 2.0,
+        cls_region: Literal['main', 'both'] = 'main',
+        loss_weight: NotNegative = 0.25,
+        vlr_weight: NotNegative = 0.25,
+        cls_weight: NotNegative = 10.0,
     ) -> None:
         super().__init__(loss_weight)
-        settings = dict(tau=tau, topk=topk, point_scale=point_scale, tau_cls=tau_cls)
-        for name, value in settings.items():
-            above_zero(f'LDLoss.{name}', value)
-        if not 0 <= gamma < 1:
-            raise ConfigError(f'LDLoss.gamma: got {gamma}, expected 0 <= gamma < 1.')
-        one_of(self, 'cls_region', cls_region, ('main', 'both'))
-        if min(vlr_weight, cls_weight) < 0 or not loss_weight + vlr_weight + cls_weight:
+        if not loss_weight + vlr_weight + cls_weight:
             raise ConfigError(
-                f'LDLoss: got loss_weight={loss_weight}, vlr_weight={vlr_weight}, '
-                f'cls_weight={cls_weight}, expected none below 0 and one above.'
+                'LDLoss: got loss_weight, vlr_weight and cls_weight of 0, expected one '
+                'of them above 0.'
             )
         self.tau, self.tau_cls = tau, tau_cls
         self.gamma, self.topk, self.point_scale = gamma, topk, point_scale
@@ -229,6 +224,7 @@ class LDLoss(DistillLoss):
         bins = batch.require_same_bins(name)
         batch.require_same_priors(name)
         batch.require_sigmoid(name)
+        batch.require_same_classes(name)
         if self.cls_weight and batch.class_channels < 2:
             raise ConfigError(
                 f'{name}: got one class, expected at least two: a softmax over one '

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from aerialkd.arguments import Count, NotNegative
 from aerialkd.connectors import GenerationBlock, channel_aligners
 from aerialkd.losses.base import DistillLoss, Levels, built_pairs
 from aerialkd.losses.functional.checks import same_shape
@@ -28,10 +29,10 @@ class MaskedGenerationLoss(DistillLoss):
 
     def __init__(
         self,
-        student_channels: int | Sequence[int],
-        teacher_channels: int | Sequence[int],
-        num_levels: int | None = None,
-        loss_weight: float = 1.0,
+        student_channels: Count | Sequence[Count],
+        teacher_channels: Count | Sequence[Count],
+        num_levels: Count | None = None,
+        loss_weight: NotNegative = 1.0,
     ) -> None:
         super().__init__(loss_weight)
         self.align, self.channels = channel_aligners(
@@ -45,7 +46,7 @@ class MaskedGenerationLoss(DistillLoss):
         Raises:
             ShapeError: if shapes or the number of levels do not fit.
         """
-        pairs = built_pairs(self, self.generation, preds_S, preds_T)
+        pairs = built_pairs(self, self.align, preds_S, preds_T)
         total = sum(self._level(level, s, t) for level, (s, t) in enumerate(pairs))
         return self.loss_weight * total  # type: ignore[return-value]
 

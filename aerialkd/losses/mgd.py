@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from aerialkd.errors import ConfigError
+from aerialkd.arguments import Count, NotNegative, Share
 from aerialkd.losses.base import Levels
 from aerialkd.losses.masked_generation import MaskedGenerationLoss
 from aerialkd.registry import MODELS
@@ -40,18 +40,14 @@ class MGDLoss(MaskedGenerationLoss):
 
     def __init__(
         self,
-        student_channels: int | Sequence[int],
-        teacher_channels: int | Sequence[int],
-        alpha_mgd: float = 2e-5,
-        lambda_mgd: float = 0.65,
-        num_levels: int | None = None,
-        loss_weight: float = 1.0,
+        student_channels: Count | Sequence[Count],
+        teacher_channels: Count | Sequence[Count],
+        alpha_mgd: NotNegative = 2e-5,
+        lambda_mgd: Share = 0.65,
+        num_levels: Count | None = None,
+        loss_weight: NotNegative = 1.0,
     ) -> None:
         super().__init__(student_channels, teacher_channels, num_levels, loss_weight)
-        if not 0 <= lambda_mgd <= 1:
-            raise ConfigError(
-                f'MGDLoss.lambda_mgd: got {lambda_mgd}, expected a share in [0, 1].'
-            )
         self.alpha_mgd, self.lambda_mgd = alpha_mgd, lambda_mgd
 
     def forward(self, preds_S: Levels, preds_T: Levels) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from aerialkd.losses.functional.checks import above_zero
+from aerialkd.arguments import NotNegative, Positive
 from aerialkd.losses.functional.soft_labels import normalized_kd_each
 from aerialkd.losses.head_loss import LabelledHeadLoss
 from aerialkd.registry import MODELS
@@ -29,10 +29,12 @@ class NKDLoss(LabelledHeadLoss):
     """
 
     def __init__(
-        self, gamma: float = 1.5, tau: float = 1.0, loss_weight: float = 1.0
+        self,
+        gamma: NotNegative = 1.5,
+        tau: Positive = 1.0,
+        loss_weight: NotNegative = 1.0,
     ) -> None:
         super().__init__(loss_weight)
-        above_zero('NKDLoss.tau', tau)
         self.gamma, self.tau = gamma, tau
 
     def _distance(self, s: Tensor, t: Tensor, labels: Tensor) -> Tensor:

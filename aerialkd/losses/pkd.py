@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aerialkd.arguments import NotNegative
 from aerialkd.losses.base import DistillLoss, Levels, Maps, level_pairs
 from aerialkd.losses.functional import pearson_loss, pearson_map
 from aerialkd.registry import MODELS
@@ -32,7 +33,9 @@ class PKDLoss(DistillLoss):
             otherwise the teacher's.
     """
 
-    def __init__(self, loss_weight: float = 10.0, resize_stu: bool = True) -> None:
+    def __init__(
+        self, loss_weight: NotNegative = 10.0, resize_stu: bool = True
+    ) -> None:
         super().__init__(loss_weight)
         self.resize_stu = resize_stu
 

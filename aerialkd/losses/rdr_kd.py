@@ -17,15 +17,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from mmengine.registry import MODELS as ALL_MODELS
 from torch import Tensor, nn
 
+from aerialkd.arguments import Count, Exponent, NotNegative, OddCount, Positive
 from aerialkd.connectors import GenerationBlock, channels_of_levels
-from aerialkd.errors import ConfigError
 from aerialkd.losses.base import (
     DistillLoss,
     Levels,
@@ -34,7 +34,6 @@ from aerialkd.losses.base import (
     distance_of_rotated,
     level_pairs,
     map_size,
-    one_of,
 )
 from aerialkd.losses.functional import (
     area_softmax,
@@ -86,25 +85,20 @@ class RegeneratedLoss(DistillLoss):
 
     def __init__(
         self,
-        channels: int | Sequence[int],
-        num_levels: int | None = None,
+        channels: Count | Sequence[Count],
+        num_levels: Count | None = None,
         tau_s: float = 1.0,
         tau_c: float = 1.0,
-        tau_area: float = 500.0,
-        temperature: float = 0.5,
-        hidden_ratio: float = 0.5,
-        channel_kernel: int = 1,
-        loss_weight: float = 1e-5,
+        tau_area: NotNegative = 500.0,
+        temperature: Positive = 0.5,
+        hidden_ratio: Positive = 0.5,
+        channel_kernel: OddCount = 1,
+        loss_weight: NotNegative = 1e-5,
     ) -> None:
         super().__init__(loss_weight)
         self.tau_s, self.tau_c, self.tau_area = tau_s, tau_c, tau_area
         self.temperature = temperature
         (widths,) = channels_of_levels(num_levels, channels)
-        if hidden_ratio <= 0:
-            raise ConfigError(
-                f'RegeneratedLoss: got hidden_ratio={hidden_ratio}, expected a number '
-                "above 0; 1 is MGD's block."
-            )
         blocks = [(width, math.ceil(width * hidden_ratio)) for width in widths]
         self.spatial_blocks = nn.ModuleList(GenerationBlock(*b) for b in blocks)
         self.channel_blocks = nn.ModuleList(
@@ -185,17 +179,15 @@ class DecoupledLoss(DistillLoss):
 
     def __init__(
         self,
-        alpha: float = 0.5,
-        beta: float = 0.5,
-        temperature: float = 20.0,
+        alpha: NotNegative = 0.5,
+        beta: NotNegative = 0.5,
+        temperature: Positive = 20.0,
         bias: float = 0.005,
-        area_unit: str = 'relative',
-        background: str = 'mean',
-        loss_weight: float = 0.1,
+        area_unit: Literal['relative', 'cell', 'pixel'] = 'relative',
+        background: Literal['mean', 'sum'] = 'mean',
+        loss_weight: NotNegative = 0.1,
     ) -> None:
         super().__init__(loss_weight)
-        one_of(self, 'area_unit', area_unit, ('relative', 'cell', 'pixel'))
-        one_of(self, 'background', background, ('mean', 'sum'))
         self.alpha, self.beta = alpha, beta
         self.temperature, self.bias = temperature, bias
         self.area_unit, self.background = area_unit, background
@@ -285,13 +277,12 @@ class ResponsiveLoss(DistillLoss):
 
     def __init__(
         self,
-        gamma: float = 2.0,
-        loc_weight: str | None = None,
+        gamma: Exponent = 2.0,
+        loc_weight: Literal['disparity'] | None = None,
         rotated_loss: dict | None = None,
-        loss_weight: float = 1e-5,
+        loss_weight: NotNegative = 1e-5,
     ) -> None:
         super().__init__(loss_weight)
-        one_of(self, 'loc_weight', loc_weight, (None, 'disparity'))
         self.gamma, self.loc_weight = gamma, loc_weight
         self.rotated_loss = ALL_MODELS.build(
             rotated_loss or dict(type='mmrotate.GDLoss', loss_type='kld', tau=1.0)
@@ -307,8 +298,9 @@ class ResponsiveLoss(DistillLoss):
             batch: decodes them.
 
         Raises:
-            ShapeError: if priors or classes differ.
-            ConfigError: if a head is not served.
+            ShapeError: if priors differ in number.
+            ConfigError: if both heads have other priors or classes, or one is not
+                served.
         """
         classes, boxes = self.terms(preds_S, preds_T, batch)
         total = sum(level.sum() for level in classes) + boxes.sum()
@@ -318,13 +310,20 @@ class ResponsiveLoss(DistillLoss):
         self, preds_S: Any, preds_T: Any, batch: BatchContext
     ) -> tuple[list[Tensor], Tensor]:
         """Both terms: of the classes (N, H_l, W_l), of the boxes of priors (N, L)."""
-        batch.require_sigmoid(type(self).__name__)
+        self._check_heads(batch)
         # The logits stay maps: to list them by prior would copy them for nothing.
         classes = [
             self._classification(s, t, batch)
             for s, t in level_pairs(preds_S[0], preds_T[0])
         ]
         return classes, self._boxes(preds_S, preds_T, batch)
+
+    def _check_heads(self, batch: BatchContext) -> None:
+        """Refuse heads whose scores and boxes are not those of the same priors."""
+        name = type(self).__name__
+        batch.require_same_priors(name, coder=False)  # decoded, they compare
+        batch.require_sigmoid(name)
+        batch.require_same_classes(name)
 
     def _boxes(self, preds_S: Any, preds_T: Any, batch: BatchContext) -> Tensor:
         """Weighted localisation of every prior, (N, L)."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from aerialkd.losses.functional.checks import above_zero
+from aerialkd.arguments import NotNegative, Positive
 from aerialkd.losses.functional.soft_labels import weighted_soft_label_each
 from aerialkd.losses.head_loss import LabelledHeadLoss
 from aerialkd.registry import MODELS
@@ -26,9 +26,8 @@ class WSLDLoss(LabelledHeadLoss):
         loss_weight: 2.5 in the paper.
     """
 
-    def __init__(self, tau: float = 2.0, loss_weight: float = 2.5) -> None:
+    def __init__(self, tau: Positive = 2.0, loss_weight: NotNegative = 2.5) -> None:
         super().__init__(loss_weight)
-        above_zero('WSLDLoss.tau', tau)
         self.tau = tau
 
     def _distance(self, s: Tensor, t: Tensor, labels: Tensor) -> Tensor:

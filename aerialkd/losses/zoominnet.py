@@ -18,17 +18,19 @@ UP2x S, T -> S (eq. 7)           ``BatchContext.on_grid``
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from mmdet.models.task_modules import AnchorGenerator
 from torch import Tensor
 
+from aerialkd.arguments import NotNegative, Share
 from aerialkd.errors import ConfigError
-from aerialkd.losses.base import DistillLoss, Levels, Maps, level_pairs
+from aerialkd.losses.base import DistillLoss, Levels, Maps, level_pairs, map_size
 from aerialkd.losses.functional import position_aware_l2
 from aerialkd.losses.functional.checks import same_shape
 from aerialkd.losses.functional.features import squared_distance
-from aerialkd.losses.functional.positions import check_threshold, key_positions
+from aerialkd.losses.functional.positions import key_positions
 from aerialkd.registry import MODELS, TASK_UTILS
 from aerialkd.structures import BatchContext, averaged_count
 
@@ -58,13 +60,12 @@ class PositionAwareL2Loss(DistillLoss):
 
     def __init__(
         self,
-        threshold: str | float = 'adaptive',
+        threshold: Literal['adaptive', 'per_gt', 'nonzero'] | Share = 'adaptive',
         anchors: dict | None = None,
         levels: Sequence[int] | None = None,
-        loss_weight: float = 0.01,
+        loss_weight: NotNegative = 0.01,
     ) -> None:
         super().__init__(loss_weight)
-        check_threshold('PositionAwareL2Loss', threshold)
         self.threshold = threshold
         self.anchors = None if anchors is None else TASK_UTILS.build(anchors)
         self.levels = levels
@@ -145,6 +146,7 @@ class PositionAwareL2Loss(DistillLoss):
         stride = generator.strides[level]
         s = batch.on_grid(s, level, stride, of_student)
         t = batch.on_grid(t, level, stride, False)
+        _check_sizes(level, s, t)
         # Images that are no multiple of the stride: one map may end a cell earlier.
         size = min(s.shape[-2], t.shape[-2]), min(s.shape[-1], t.shape[-1])
         s, t = (x[..., : size[0], : size[1]] for x in (s, t))
@@ -160,3 +162,16 @@ class PositionAwareL2Loss(DistillLoss):
         )
         valid = batch.valid_cells(size)
         return s, t, mask if valid is None else mask & valid
+
+
+def _check_sizes(level: int, s: Tensor, t: Tensor) -> None:
+    """Refuse maps that by their heads' strides do not show the same image."""
+    for one, other in zip(map_size(s), map_size(t), strict=True):
+        less, more = sorted((one, other))
+        if more > less + 2 and more >= 1.5 * less:
+            raise ConfigError(
+                f'PositionAwareL2Loss, level {level}: on the grid of the anchors, that '
+                "the strides of both heads decide, the student's map has "
+                f"{map_size(s)} cells, the teacher's {map_size(t)}. Correct the "
+                'strides in the anchor_generator of the head whose maps have others.'
+            )

@@ -16,8 +16,10 @@ from aerialkd.structures.box_cells import BoxCells, box_cells
 from aerialkd.structures.dense_head import (
     box_bins,
     decode_boxes,
+    differing_settings,
     flatten_deltas,
     flatten_levels,
+    same_grid,
     settings_of,
 )
 from aerialkd.structures.scaling import nearest_cells, scaled_boxes
@@ -233,27 +235,51 @@ class BatchContext:
             )
         return one
 
-    def require_same_priors(self, who: str) -> None:
+    def require_same_priors(self, who: str, coder: bool = True) -> None:
         """Refuse two heads whose outputs do not mean the same, prior by prior.
 
         The priors of a teacher at another scale are compared where they lie in the
-        student's images.
+        student's images. How they are written does not matter.
+
+        Args:
+            who: the loss.
+            coder: whether the box coders must be the same, too, which they need not
+                where decoded boxes are compared.
 
         Raises:
             ConfigError: if their priors or box coders differ.
         """
         student, teacher = self._head(True), self._head(False)
+        if student is teacher:
+            return
         scale = self.teacher_scale
         zoomed = f" (the student's times {scale:g}, the scale)" if scale != 1 else ''
-        for part in ('prior_generator', 'bbox_coder'):
-            one = settings_of(getattr(student, part), scale)
-            other = settings_of(getattr(teacher, part))
-            if one != other:
-                raise ConfigError(
-                    f'{who} compares the outputs of the heads prior by prior, but '
-                    f"{part} differs: student's {one}, teacher's {other}{zoomed}. "
-                    'Train both with the same, or distil features.'
-                )
+        for part in ('prior_generator', 'bbox_coder')[: 1 + coder]:
+            both = getattr(student, part), getattr(teacher, part)
+            one, other = settings_of(both[0], scale), settings_of(both[1])
+            if one == other or (part == 'prior_generator' and same_grid(*both, scale)):
+                continue
+            one, other = differing_settings(*both, scale)
+            raise ConfigError(
+                f'{who} compares the outputs of the heads prior by prior, but '
+                f"{part} differs: student's {one}, teacher's {other}{zoomed}. "
+                'Train both with the same, or distil features.'
+            )
+
+    def require_same_classes(self, who: str) -> None:
+        """Refuse two heads whose class scores are not those of the same classes.
+
+        Raises:
+            ConfigError: if the numbers of classes differ, or one has a sigmoid for each
+                class and the other a softmax over them and the background.
+        """
+        one, other = (_classes(self._head(side)) for side in (True, False))
+        if one != other:
+            raise ConfigError(
+                f'{who} compares the class scores of both heads, but the student has '
+                f'{one}, the teacher {other}. Train both with the same classes and the '
+                'same use_sigmoid in loss_cls, or distil features.'
+            )
 
     def decoded_boxes(self, bbox_preds: Sequence[Tensor], of_student: bool) -> Tensor:
         """Boxes of every prior in pixels; see :func:`decode_boxes`."""
@@ -347,6 +373,13 @@ class BatchContext:
             (N, H, W); without ``values`` the foreground mask of zeros and ones.
         """
         return self.cells(feat_size).draw(values, reduce)
+
+
+def _classes(head: Any) -> str:
+    number = getattr(head, 'num_classes', head.cls_out_channels)
+    if getattr(head, 'use_sigmoid_cls', True):
+        return f'{number} classes, each with a sigmoid'
+    return f'a softmax over {number} classes and the background'
 
 
 def _extent(bins: Tensor) -> str:

@@ -28,6 +28,7 @@ from mmrotate.models.dense_heads import (
 from torch import Tensor
 
 from aerialkd.errors import ConfigError
+from aerialkd.structures.scaling import scaled_boxes
 
 
 def flatten_levels(levels: Sequence[Tensor], channels: int) -> Tensor:
@@ -128,6 +129,8 @@ def _split(
     return values.split([level[0].numel() // channels for level in levels], 1)
 
 
+# What a generator of anchors makes of its settings.
+_DERIVED = {'base_sizes', 'base_anchors'}
 # Settings of prior generators that are lengths in the image.
 LENGTHS = {'strides', 'base_sizes', 'base_anchors', 'centers'}
 
@@ -139,11 +142,55 @@ def settings_of(part: Any, scale: float = 1.0) -> str:
         part: the generator or coder.
         scale: factor of a generator's lengths.
     """
-    settings = {
+    return f'{type(part).__name__}({_settings(part, scale)})'
+
+
+def _settings(part: Any, scale: float) -> dict[str, Any]:
+    return {
         name: _plain(value, scale if name in LENGTHS else 1.0)
         for name, value in vars(part).items()
     }
-    return f'{type(part).__name__}({settings})'
+
+
+def differing_settings(one: Any, other: Any, scale: float = 1.0) -> tuple[str, str]:
+    """Two generators or coders, with the settings alone that differ.
+
+    Args:
+        one: a prior generator or box coder.
+        other: another.
+        scale: factor of the lengths of the first one.
+    """
+    both = _settings(one, scale), _settings(other, 1.0)
+    names = [
+        name
+        for name in dict.fromkeys((*both[0], *both[1]))
+        if both[0].get(name) != both[1].get(name)
+    ]
+    given = [name for name in names if name not in _DERIVED]
+    names = given or names
+    first, second = (', '.join(f'{n}={x[n]}' for n in names if n in x) for x in both)
+    return f'{type(one).__name__}({first})', f'{type(other).__name__}({second})'
+
+
+def same_grid(one: Any, other: Any, scale: float = 1.0) -> bool:
+    """Whether two generators make the same priors, in whatever words.
+
+    Args:
+        one: a prior generator.
+        other: another.
+        scale: factor of the lengths of the first one.
+    """
+    if len(one.strides) != len(other.strides):
+        return False
+    sizes = [(2, 2)] * len(one.strides)  # steps and offsets show in two cells
+    levels = (part.grid_priors(sizes, device='cpu') for part in (one, other))
+    return all(
+        a.shape == b.shape and torch.allclose(a, b, rtol=1e-5, atol=1e-3)
+        for a, b in (
+            (scaled_boxes(get_box_tensor(a), scale), get_box_tensor(b))
+            for a, b in zip(*levels, strict=True)
+        )
+    )
 
 
 def _plain(value: Any, scale: float) -> Any:
@@ -192,6 +239,12 @@ def decode_boxes(head: Any, bbox_preds: Sequence[Tensor]) -> Tensor:
     """
     sizes = [tuple(level.shape[-2:]) for level in bbox_preds]
     device = bbox_preds[0].device
+    if len(sizes) != len(head.prior_generator.strides):
+        raise ConfigError(
+            f'{type(head).__name__}: got boxes of {len(sizes)} levels, expected '
+            f'{len(head.prior_generator.strides)}, one a stride; correct its strides, '
+            "or the neck's num_outs."
+        )
     priors = head.prior_generator.grid_priors(sizes, device=device)
     counts = torch.tensor([len(level) for level in priors])
     priors = torch.cat([get_box_tensor(level) for level in priors])  # (L, 2, 4 or 5)

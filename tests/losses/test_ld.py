@@ -351,13 +351,13 @@ class TestMistakes:
             LDLoss(tau=0)
         with pytest.raises(ConfigError, match=r'LDLoss\.point_scale: got -1'):
             LDLoss(point_scale=-1)
-        with pytest.raises(ConfigError, match=r'gamma: got 1, expected 0 <= gamma < 1'):
+        with pytest.raises(ConfigError, match=r'gamma: got 1, .* below 1'):
             LDLoss(gamma=1)
-        with pytest.raises(ConfigError, match="cls_region must be one of 'main'"):
+        with pytest.raises(ConfigError, match=r"cls_region: .* one of 'main'"):
             LDLoss(cls_region='region')
-        with pytest.raises(ConfigError, match='vlr_weight=-1'):
+        with pytest.raises(ConfigError, match='vlr_weight: got -1'):
             LDLoss(vlr_weight=-1)
-        with pytest.raises(ConfigError, match='expected none below 0 and one above'):
+        with pytest.raises(ConfigError, match='expected one of them above 0'):
             LDLoss(loss_weight=0.0, vlr_weight=0.0, cls_weight=0.0)
 
     def test_one_class_has_no_class_term(self):

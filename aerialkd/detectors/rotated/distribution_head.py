@@ -12,6 +12,7 @@ from mmengine.structures import InstanceData
 from mmrotate.structures.bbox import RotatedBoxes
 from torch import Tensor
 
+from aerialkd.arguments import Count
 from aerialkd.errors import ConfigError
 from aerialkd.registry import MODELS
 from aerialkd.structures import averaged_count, select_priors
@@ -55,7 +56,7 @@ class DistributionRotatedRetinaHead(RetinaHead):
     def __init__(
         self,
         *args: Any,
-        intervals: int = 16,
+        intervals: Count = 16,
         bin_range: tuple[float, float] = (-2.0, 2.0),
         loss_dfl: dict | None = None,
         **kwargs: Any,

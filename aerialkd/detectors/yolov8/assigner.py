@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from aerialkd.arguments import Count, NotNegative
 from aerialkd.detectors.yolov8.complete_iou import complete_iou
-from aerialkd.errors import ConfigError
 from aerialkd.registry import TASK_UTILS
 
 
@@ -49,9 +49,9 @@ class PointTaskAlignedAssigner:
         beta: exponent of the CIoU.
     """
 
-    def __init__(self, topk: int = 10, alpha: float = 0.5, beta: float = 6.0) -> None:
-        if topk < 1:
-            raise ConfigError(f'assigner.topk: got {topk}, expected at least 1.')
+    def __init__(
+        self, topk: Count = 10, alpha: NotNegative = 0.5, beta: NotNegative = 6.0
+    ) -> None:
         self.topk = topk
         self.alpha = alpha
         self.beta = beta

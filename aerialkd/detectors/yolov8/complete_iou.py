@@ -8,6 +8,7 @@ import torch
 from mmdet.models.losses.utils import weight_reduce_loss
 from torch import Tensor, nn
 
+from aerialkd.arguments import NotNegative
 from aerialkd.registry import MODELS
 
 
@@ -61,7 +62,7 @@ class CompleteIoULoss(nn.Module):
         loss_weight: factor of the loss.
     """
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
+    def __init__(self, loss_weight: NotNegative = 1.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
 

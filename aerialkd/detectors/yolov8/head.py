@@ -12,6 +12,7 @@ from mmdet.models.utils import multi_apply
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from aerialkd.arguments import Count
 from aerialkd.detectors.yolov8.blocks import conv_bn_silu, init_cfg_or_default
 from aerialkd.detectors.yolov8.sizes import model_size
 from aerialkd.detectors.yolov8.targets import Objects, PointTargets, point_targets
@@ -63,10 +64,10 @@ class YOLOv8Head(BaseDenseHead):
 
     def __init__(
         self,
-        num_classes: int,
+        num_classes: Count,
         size: str | Mapping[str, Any] = 'n',
-        reg_max: int = 16,
-        strides: Sequence[int] = (8, 16, 32),
+        reg_max: Count = 16,
+        strides: Sequence[Count] = (8, 16, 32),
         loss_cls: Mapping[str, Any] | None = None,
         loss_bbox: Mapping[str, Any] | None = None,
         loss_dfl: Mapping[str, Any] | None = None,

@@ -48,7 +48,7 @@ def origins(comparison: Comparison) -> list[Origin]:
             facts=_facts(run),
             differences=[] if baseline in (None, run) else _differences(baseline, run),
             baseline=baseline.name if baseline and baseline is not run else '',
-            config=run.config_file.read_text(encoding='utf-8'),
+            config=run.config_file.read_text(encoding='utf-8', errors='replace'),
             environment=run.log.environment,
         )
         for one in comparison.rows
@@ -95,9 +95,13 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     ]
     if log.sessions:
         sessions = f' in {len(log.sessions)} sessions' if len(log.sessions) > 1 else ''
+        known = log.minutes is not None
+        took = (
+            f'{log.minutes:.1f} minutes' if known else 'unknown, the clock was changed'
+        )
         facts += [
             ('start', f'{log.sessions[0][0]:%Y-%m-%d %H:%M}'),
-            ('duration', f'{log.minutes:.1f} minutes{sessions}'),
+            ('duration', f'{took}{sessions}'),
         ]
     else:
         facts.append(('start', 'no log'))

@@ -119,7 +119,7 @@ def _read_run(folder: Path, name: str) -> Run:
     log = read_logs(folder)
     config_file = _config_file(folder, log)
     cfg = read_config(config_file)
-    if 'model' not in cfg:
+    if not isinstance(cfg.get('model'), dict):
         raise ConfigError(f'{config_file}: has no model; the config of a run has one.')
     return Run(name, folder, cfg, config_file, log, _last_checkpoint(folder))
 
