@@ -98,7 +98,7 @@ def read_inputs(work_dir: str | Path) -> list[Inputs] | None:
             {str(key): str(value) for key, value in session.items()}
             for session in json.loads(text)['sessions']
         ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
