@@ -16,7 +16,7 @@ from aerialkd.arguments import Count, NotNegative, Positive, Share, describe, fi
 from aerialkd.datasets import VisDroneDataset
 from aerialkd.errors import AerialKDError, ConfigError
 from aerialkd.losses import CWDLoss, DistillLoss
-from tests.builders import distill, pkd_distiller, retinanet
+from tests.builders import distill, gfl, pkd_distiller, retinanet
 from tests.trained import visdrone_config
 
 NAN, INF = float('nan'), float('inf')
@@ -115,7 +115,7 @@ NEEDED = dict(
     k=1.0,
     source='neck',
     cls=dict(in_channels=4, out_channels=4, num_levels=1),
-    anchor_generator=retinanet().bbox_head.anchor_generator,
+    anchor_generator=gfl().bbox_head.anchor_generator,
     architecture=retinanet(),
     teacher=retinanet(),
     distiller=pkd_distiller(),

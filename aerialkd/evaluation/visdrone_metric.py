@@ -11,7 +11,6 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from terminaltables import AsciiTable  # type: ignore[import-untyped]
 
-from aerialkd.arguments import Count
 from aerialkd.errors import ConfigError
 from aerialkd.evaluation.coco_matching import CocoTables, ImageResult, coco_tables
 from aerialkd.evaluation.ground_truth import GroundTruth, ground_truth_of, to_numpy
@@ -75,7 +74,7 @@ class VisDroneMetric(BaseMetric):
 
     def __init__(
         self,
-        max_dets: Sequence[Count] = (100, 500),
+        max_dets: Sequence[int] = (100, 500),
         classwise: bool = False,
         ignored_regions: bool = True,
         outfile_prefix: str | None = None,

@@ -12,7 +12,6 @@ from mmengine.structures import InstanceData
 from mmrotate.structures.bbox import RotatedBoxes
 from torch import Tensor
 
-from aerialkd.arguments import Count
 from aerialkd.errors import ConfigError
 from aerialkd.registry import MODELS
 from aerialkd.structures import averaged_count, select_priors
@@ -56,7 +55,7 @@ class DistributionRotatedRetinaHead(RetinaHead):
     def __init__(
         self,
         *args: Any,
-        intervals: Count = 16,
+        intervals: int = 16,
         bin_range: tuple[float, float] = (-2.0, 2.0),
         loss_dfl: dict | None = None,
         **kwargs: Any,
