@@ -40,7 +40,8 @@ def check_classes(cfg: Config, model: nn.Module, loaders: Sequence[str]) -> None
                 raise ConfigError(
                     f'{place}.num_classes: got {number}, but the data of {loader} have '
                     f'{len(names)} classes {_listed(names)}; set it to {len(names)}, '
-                    'or metainfo.classes of the data to the classes that are meant.'
+                    'or classes of the data sets to those that are meant '
+                    '(metainfo.classes where a data set has no such argument).'
                 )
     for loader, names in named[1:]:
         first, expected = named[0]
