@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import random
 import sys
@@ -27,7 +26,6 @@ REAL_DATA = 'AERIALKD_REAL_DATA'
 GLOBALS = {
     kind: kind._instance_dict.copy() for kind in (DefaultScope, MessageHub, Visualizer)
 }
-_number = itertools.count()
 
 # Tests are many small tensors: more threads cost more than they give, and on a busy
 # machine they wait for each other, ten times as long as they work. Also for the tools
@@ -55,6 +53,11 @@ def process_globals() -> Iterator[None]:
     not what was there before the test.
     """
     yield
+    restore_globals()
+
+
+def restore_globals() -> None:
+    """What MMEngine keeps for the process, as in one that begins."""
     for kind, instances in GLOBALS.items():
         kind._instance_dict.clear()
         kind._instance_dict.update(instances)
@@ -75,8 +78,13 @@ def run(monkeypatch, capsys) -> Callable[..., tuple[str, int]]:
 
     def run_tool(tool, *arguments):
         monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
-        # The logger of the run before writes to what was captured then.
-        MMLogger.get_instance(f'tool_{next(_number)}')
+        # The logger of the run before writes to what was captured then, and would be
+        # that of this run if both begin in one second.
+        restore_globals()
+        for logger in MMLogger._instance_dict.values():
+            for handler in logger.handlers:
+                handler.close()
+        MMLogger._instance_dict.clear()
         status = 0
         try:
             main_of(tool)()

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import numpy as np
 import pytest
 from mmengine.config import ConfigDict
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, Registry
 
 import aerialkd
 from aerialkd import registry
@@ -57,7 +57,7 @@ def refusal(**cfg):
 
 def test_says_what_where_and_how_to_mend_it():
     assert refusal(type='PKDLoss', loss_weight='ten') == (
-        "PKDLoss.loss_weight: got 'ten', expected a finite number of at least 0."
+        "pkd.loss_weight: got 'ten', expected a finite number of at least 0."
     )
     assert refusal(type='CWDLoss', tau='1.0') == (
         "CWDLoss.tau: got '1.0', expected a finite number above 0. Write 1.0 without "
@@ -99,9 +99,8 @@ def test_an_algorithm_and_its_teacher():
         FrozenTeacher()
 
 
-CLASSES = [
-    k for r in registry.__all__ for k in getattr(registry, r).module_dict.values()
-]
+REGISTRIES = [r for r in vars(registry).values() if isinstance(r, Registry)]
+CLASSES = [kind for r in REGISTRIES for kind in r.module_dict.values()]
 
 # What they need, to be built at all.
 NEEDED = dict(
@@ -180,8 +179,8 @@ LOSS = 'model.distiller.distill_losses.pkd'
 @pytest.mark.parametrize(
     ('option', 'said'),
     [
-        (f'{LOSS}.loss_weight=ten', "PKDLoss.loss_weight: got 'ten', expected"),
-        (f'{LOSS}.loss_weight=nan', 'PKDLoss.loss_weight: got nan, expected'),
+        (f'{LOSS}.loss_weight=ten', "pkd.loss_weight: got 'ten', expected"),
+        (f'{LOSS}.loss_weight=nan', 'pkd.loss_weight: got nan, expected'),
         (f'{LOSS}.los_weight=1', "Did you mean 'loss_weight'?"),
         (f'{LOSS}.type=aerialkd.PKDLos', 'PKDLos is not in the'),
         (f'{LOSS}.type=5', 'type must be a str'),

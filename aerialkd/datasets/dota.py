@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from aerialkd.datasets.dota_format import CLASSES, read_annotations
 from aerialkd.datasets.rotated import RotatedDataset
@@ -75,7 +75,9 @@ class DOTADataset(RotatedDataset):
     FORMAT = 'DOTA'
     OFFICIAL = CLASSES['2.0']
 
-    def __init__(self, *args: Any, version: str = '1.0', **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, version: Literal['1.0', '1.5', '2.0'] = '1.0', **kwargs: Any
+    ) -> None:
         self.version = version
         super().__init__(*args, **kwargs)
 

@@ -71,9 +71,9 @@ class NativeDataset(BaseDetDataset):
         ann_file: str = '',
         metainfo: Mapping | None = None,
         data_root: str | Path | None = '',
-        data_prefix: Mapping[str, str] | None = None,
+        data_prefix: Mapping[str, Any] | None = None,
         *,
-        classes: Sequence[str] | None = None,
+        classes: Any = None,  # checked below: text may be a file of names
         bad_annotations: str = 'error',
         **kwargs: Any,
     ) -> None:

@@ -160,7 +160,7 @@ def test_without_annotations_for_testing(root: Path) -> None:
     ('options', 'message'),
     [
         ({'version': '3.0'}, "version: got '3.0', expected one of '1.0', '1.5', '2.0'"),
-        ({'version': 1.5}, 'version: got 1.5, expected .* as text'),
+        ({'version': 1.5}, "version: got 1.5, expected one of '1.0', '1.5', '2.0'"),
         ({'ignore_difficult': 'yes'}, "ignore_difficult: got 'yes', expected True"),
         ({'data_prefix': {'img': 'images'}}, r"for example .*ann_path='labelTxt'"),
         ({'data_prefix': {'img_path': 'x', 'ann_path': 'y'}}, 'x: no such folder'),
