@@ -10,8 +10,10 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+import torch
 from mmengine.config import Config, DictAction
 
 from aerialkd.engine.config_files import find_config, read_file
@@ -22,6 +24,8 @@ from aerialkd.engine.work_dir import check_writable, work_dir_of
 from aerialkd.errors import AerialKDError, ConfigError
 from aerialkd.loading.trust import FLAG, set_trust, trusting
 
+# Whose classes refuse arguments by errors of any kind.
+_UPSTREAM = {'mmengine', 'mmcv', 'mmdet', 'mmrotate', 'mmrazor', 'torch', 'numpy'}
 # Python's own words for arguments that do not fit a signature.
 _CALL = re.compile(r'__init__\(\) (got an unexpected|missing|takes|got multiple) ')
 
@@ -30,9 +34,9 @@ def one_line_errors(main: Callable[[], Any]) -> Callable[[], None]:
     """Print the package's errors as one line and exit with status 2.
 
     So those of a config that names a type or an argument which does not exist, of
-    whatever package, and of files that cannot be read or written; Ctrl-C, SIGHUP and
-    SIGTERM with the status of the signal. Everything else is a defect and keeps its
-    traceback.
+    whatever package, or gives a class of MMEngine's family what it does not take, and
+    of files that cannot be read or written; Ctrl-C, SIGHUP and SIGTERM with the status
+    of the signal. Everything else is a defect and keeps its traceback.
     """
 
     @functools.wraps(main)
@@ -44,10 +48,15 @@ def one_line_errors(main: Callable[[], Any]) -> Callable[[], None]:
         except EndedBySignal as ended:
             print(f'{ended.name}: ended before it was done.', file=sys.stderr)
             sys.exit(ended.code)
-        except (AerialKDError, KeyError, TypeError, OSError) as error:
-            if not (isinstance(error, AerialKDError) or _is_the_users(error)):
+        except Exception as error:
+            if isinstance(error, AerialKDError) or _is_the_users(error):
+                text = _message(error)
+            elif (built := _refused_by_upstream(error)) is not None:
+                kind = type(error).__name__
+                text = f'{built} takes other arguments: {kind}: {_message(error)}'
+            else:
                 raise
-            print(f'error: {" ".join(_message(error).split())}', file=sys.stderr)
+            print(f'error: {" ".join(text.split())}', file=sys.stderr)
             sys.exit(2)
 
     return wrapped
@@ -79,10 +88,33 @@ def _is_the_users(error: Exception) -> bool:
     """
     if isinstance(error, OSError):
         return error.filename is not None
+    if not isinstance(error, (KeyError, TypeError)):
+        return False
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     registry = [file for file in files if Path(file).match('mmengine/registry/*.py')]
     of_call = _CALL.search(str(error)) if isinstance(error, TypeError) else None
     return bool(registry) and (registry[-1] == files[-1] or of_call is not None)
+
+
+def _refused_by_upstream(error: Exception) -> str | None:
+    """What was being built from a config when upstream's code could not go on.
+
+    None if nothing was, or a class of the user's or of ours took part: that may be a
+    defect, for which one wants the traceback.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    builds = [i for i, frame in enumerate(frames) if _builds(frame)]
+    if not builds or isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return None
+    names = [frame.f_globals.get('__name__', '') for frame in frames[builds[-1] :]]
+    if {name.partition('.')[0] for name in names} - _UPSTREAM:
+        return None
+    kind = frames[builds[-1]].f_locals.get('obj_type')
+    return str(getattr(kind, '__name__', kind))
+
+
+def _builds(frame: FrameType) -> bool:
+    return Path(frame.f_code.co_filename).match('mmengine/registry/build_functions.py')
 
 
 def _message(error: Exception) -> str:
@@ -90,7 +122,8 @@ def _message(error: Exception) -> str:
 
     There a DataLoader has put the traceback in front of it.
     """
-    text = str(error.args[0] if isinstance(error, KeyError) else error)
+    is_key = isinstance(error, KeyError) and error.args
+    text = str(error.args[0] if is_key else error)
     if text.startswith('Caught ') and 'Original Traceback' in text:
         kind = type(error)
         text = text.rpartition(f'{kind.__module__}.{kind.__qualname__}: ')[2]

@@ -57,7 +57,7 @@ def refusal(**cfg):
 
 def test_says_what_where_and_how_to_mend_it():
     assert refusal(type='PKDLoss', loss_weight='ten') == (
-        "pkd.loss_weight: got 'ten', expected a finite number of at least 0."
+        "PKDLoss.loss_weight: got 'ten', expected a finite number of at least 0."
     )
     assert refusal(type='CWDLoss', tau='1.0') == (
         "CWDLoss.tau: got '1.0', expected a finite number above 0. Write 1.0 without "
@@ -174,6 +174,7 @@ def user_config(tmp_path_factory, made_images):
 
 
 LOSS = 'model.distiller.distill_losses.pkd'
+HOOK = 'default_hooks.checkpoint.type=CheckpointHook default_hooks.checkpoint'
 
 
 @pytest.mark.parametrize(
@@ -190,10 +191,24 @@ LOSS = 'model.distiller.distill_losses.pkd'
         ('default_hooks.visualization.type=NoHook', 'NoHook is not in the'),
         ('optim_wrapper.optimizer.type=Adamm', "got 'Adamm', which is not in"),
         ('train_dataloader.sampler.shufle=1', "argument 'shufle'"),
+        ('optim_wrapper.optimizer.lr=-1', 'AdamW takes other arguments: ValueError'),
+        ('optim_wrapper.accumulative_counts=0', 'accumulative_counts: got 0, expected'),
+        ('train_cfg.val_interval=0', 'train_cfg.val_interval: got 0, expected a whole'),
+        ('train_cfg.max_epochs=abc', "train_cfg.max_epochs: got 'abc', expected a"),
+        ('model.architecture.backbone.depth=19', 'ResNet takes other arguments: KeyEr'),
+        ('model.architecture.bbox_head.num_classes=ten', 'takes other arguments: '),
+        ('train_cfg=1', 'train_cfg: got 1, expected a dict'),
+        ('default_hooks.logger.interval=a', 'LoggerHook takes other arguments: '),
+        (f'{HOOK}.intervall=1', "Did you mean 'interval'?"),
+        (f'{HOOK}.interval=x', "checkpoint.interval: got 'x'"),
+        (
+            f'{HOOK}.save_best=a default_hooks.checkpoint.rule=bigger',
+            "='greater' or 'less'",
+        ),
     ],
 )
 def test_a_tool_says_it_in_one_line(run, tmp_path, user_config, option, said):
-    words = ('--work-dir', tmp_path / 'out', '--cfg-options', option)
+    words = ('--work-dir', tmp_path / 'out', '--cfg-options', *option.split())
     line, status = run('train', user_config, *words)
     assert (status, said in line) == (2, True), line
     assert line.startswith('error: ')

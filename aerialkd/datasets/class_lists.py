@@ -15,7 +15,8 @@ def class_list(names: Any, where: str, in_lines: bool = False) -> tuple[str, ...
 
     Args:
         names: a list or tuple of names; or, as mmengine has it, the path of a file
-            that holds a name a line. Other text is no list of its letters.
+            that holds a name a line, also alone in a list. Other text is no list of
+            its letters.
         where: the option, for messages.
         in_lines: whether the names stand in lines whose fields are separated by white
             space, so that they can hold none.
@@ -23,6 +24,8 @@ def class_list(names: Any, where: str, in_lines: bool = False) -> tuple[str, ...
     Raises:
         ConfigError: if it is no list, is empty, or has a name twice or no name.
     """
+    if isinstance(names, list) and len(names) == 1 and _is_list_file(names[0]):
+        names = names[0]
     if isinstance(names, (str, Path)) and Path(names).is_file():
         names = [line.strip() for _, line in read_lines(Path(names))]
     listed = tuple(names) if isinstance(names, (list, tuple)) else ()
@@ -43,6 +46,11 @@ def class_list(names: Any, where: str, in_lines: bool = False) -> tuple[str, ...
                 f'cannot be in one; write {joined!r}, in the files too)',
             )
     return listed
+
+
+def _is_list_file(name: Any) -> bool:
+    """Whether a command line names a file of classes, not a class."""
+    return isinstance(name, str) and bool(Path(name).suffix) and Path(name).is_file()
 
 
 def unknown_class(

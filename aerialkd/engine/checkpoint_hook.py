@@ -6,6 +6,7 @@ MMEngine's deletes the oldest checkpoint before it writes the new one, in place.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import logging
 import signal
@@ -39,7 +40,12 @@ from aerialkd.engine.resume_state import ResumeState
 from aerialkd.engine.resumed_settings import DIGESTS
 from aerialkd.engine.resuming import validation_is_due
 from aerialkd.engine.termination import Termination, exit_status
-from aerialkd.errors import CheckpointFileError, MetricConfigError, NonFiniteError
+from aerialkd.errors import (
+    CheckpointFileError,
+    ConfigError,
+    MetricConfigError,
+    NonFiniteError,
+)
 from aerialkd.evaluation.metric_names import (
     current_name,
     is_missing,
@@ -87,6 +93,7 @@ class CheckpointHook(hooks.CheckpointHook):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        _check_arguments(self)
         self._folder: Path | None = None  # None: not local
         self._state: ResumeState | None = None  # None: nothing is trained
         self._loaded: dict[str, Any] | None = None
@@ -384,6 +391,23 @@ class CheckpointHook(hooks.CheckpointHook):
             (self.best_ckpt_path,) = files.values()
         else:
             self.best_ckpt_path_dict.update(files)
+
+
+def _check_arguments(hook: hooks.CheckpointHook) -> None:
+    """Refuse what MMEngine would stumble over when it saves, after an epoch."""
+    if type(hook.interval) is not int:
+        raise ConfigError(
+            f'default_hooks.checkpoint.interval: got {hook.interval!r}, expected a '
+            'whole number; correct it.'
+        )
+    known = inspect.signature(hooks.CheckpointHook).parameters
+    for name in hook.args:  # for Runner.save_checkpoint, which a user's runner may have
+        near = difflib.get_close_matches(name, known, 1)
+        if near:
+            raise ConfigError(
+                f'default_hooks.checkpoint: got an unknown argument {name!r}. Did you '
+                f'mean {near[0]!r}?'
+            )
 
 
 def _has_stepped(runner: Runner) -> bool:

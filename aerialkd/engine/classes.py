@@ -36,13 +36,20 @@ def check_classes(cfg: Config, model: nn.Module, loaders: Sequence[str]) -> None
     named = list(_named(cfg, loaders))
     for place, number in class_outputs(getattr(model, 'architecture', model)):
         for loader, names in named:
-            if number != len(names):
-                raise ConfigError(
-                    f'{place}.num_classes: got {number}, but the data of {loader} have '
-                    f'{len(names)} classes {_listed(names)}; set it to {len(names)}, '
-                    'or classes of the data sets to those that are meant '
-                    '(metainfo.classes where a data set has no such argument).'
+            if number == len(names):
+                continue
+            fits = next((pair for pair in named if len(pair[1]) == number), None)
+            raise ConfigError(
+                f'{place}.num_classes: got {number}, but the data of {loader} have '
+                f'{len(names)} classes {_listed(names)}; '
+                + (
+                    f'give them those of {fits[0]} {_listed(fits[1])}.'
+                    if fits
+                    else f'set it to {len(names)}, or classes of the data sets to '
+                    'those that are meant (metainfo.classes where a data set has no '
+                    'such argument).'
                 )
+            )
     for loader, names in named[1:]:
         first, expected = named[0]
         if names != expected:

@@ -57,7 +57,7 @@ def read_file(file: Path, name: str | Path | None = None) -> Config:
     """
     try:
         return Config.fromfile(file)
-    except Exception as error:  # it is a program of the user's, which can raise any
+    except (Exception, SystemExit) as error:  # it is a program of the user's
         reason = str(error) or type(error).__name__
         shipped = re.search(rf'"(.+/{_SHIPPED})/(.+)" does not exist', reason)
         hint = f'.{_similar(Path(shipped[1]), shipped[2])}' if shipped else ''

@@ -12,16 +12,24 @@ from aerialkd.errors import ConfigError
 
 # What multiplies losses and gradients: must be finite numbers, whoever's class it is.
 _FINITE = {'loss_weight', 'lr', 'weight_decay', 'momentum'}
-_PARTS = ('model', 'optim_wrapper', 'param_scheduler')
+# How often and how long: what MMEngine would divide by, or do without a word.
+_COUNTS = {'max_epochs', 'max_iters', 'val_interval', 'accumulative_counts'}
+_PARTS = ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg')
+_DICTS = ('model', 'optim_wrapper', 'train_cfg', 'train_dataloader', 'default_hooks')
 
 
 def check_numbers(cfg: Config) -> None:
     """Refuse what would make every step useless, before anything is built.
 
     Raises:
-        ConfigError: if a number of model, optimizer or schedule is NaN, or the weight
-            of a loss, a learning rate, a weight decay or a momentum no finite number.
+        ConfigError: if a number of model, optimizer or schedule is NaN, the weight of a
+            loss, a learning rate, a weight decay or a momentum no finite number, a
+            number of epochs or iterations none from 1 on, or a part no dict.
     """
+    for part in _DICTS:
+        value = cfg.get(part)
+        if value is not None and not isinstance(value, dict):
+            raise ConfigError(f'{part}: got {value!r}, expected a dict; correct it.')
     for part in _PARTS:
         for key, value in _leaves(cfg.get(part), part):
             name = key.rpartition('.')[2]
@@ -32,6 +40,11 @@ def check_numbers(cfg: Config) -> None:
             if wrong:
                 raise ConfigError(
                     f'{key}: got {value!r}, expected a finite number; correct it.'
+                )
+            if name in _COUNTS and (type(value) is not int or value < 1):
+                raise ConfigError(
+                    f'{key}: got {value!r}, expected a whole number from 1 on; correct '
+                    'it.'
                 )
 
 

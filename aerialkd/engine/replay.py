@@ -8,7 +8,9 @@ by then: most multiply what they find, so that nothing else gives the same numbe
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
+import operator
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +21,9 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.optim import SGD, Optimizer
 
+from aerialkd.engine.distributed import plain_model
 from aerialkd.errors import CheckpointError
+from aerialkd.evaluation.metric_names import current_names
 
 # Moments, which have the shape of their parameter.
 _MOMENTS = ('momentum_buffer', 'exp_avg', 'exp_avg_sq', 'square_avg')
@@ -163,10 +167,11 @@ def _step(every: Sequence[Any], times: int, by_epoch: bool = False) -> None:
 
 
 def _follow(every: Sequence[Any], metrics: dict[str, float] | None) -> None:
+    found = current_names(metrics or {})
     for scheduler in every:
         follows = scheduler.by_epoch and getattr(scheduler, 'need_val_args', False)
-        if follows and metrics and scheduler.monitor in metrics:
-            scheduler.step(metrics)
+        if follows and scheduler.monitor in found:
+            scheduler.step(found)
 
 
 def _schedulers(runner: Runner) -> Iterator[Any]:
@@ -188,6 +193,9 @@ def _settle(
     fresh = wrapper.state_dict()
     before, now = saved['param_groups'], fresh['param_groups']
     sizes = [[len(group['params']) for group in groups] for groups in (before, now)]
+    if sizes[0] != sizes[1] and _is_in_order(runner, optimizer, sizes[0]):
+        before = saved['param_groups'] = _regrouped(before, sizes[1])
+        sizes[0] = sizes[1]
     if sizes[0] != sizes[1]:
         counts = [f'{len(size)} groups of {sum(size)} parameters' for size in sizes]
         raise _misfit(runner, f'got {counts[0]}, expected {counts[1]}')
@@ -205,6 +213,28 @@ def _settle(
         found = {} if fixed else {key: scaler[key] for key in _SCALE if key in scaler}
         saved['loss_scaler'] = {**fresh['loss_scaler'], **found}
     return list(_changes(name, before, saved['param_groups']))
+
+
+def _is_in_order(runner: Runner, optimizer: Optimizer, saved: list[int]) -> bool:
+    """Whether saved and present groups list all parameters in the model's order.
+
+    One group does, and so does a group for each parameter (``paramwise_cfg``); others
+    may be sorted, by depth for instance.
+    """
+    own = [p for group in optimizer.param_groups for p in group['params']]
+    if sum(saved) != len(own) or not (len(saved) == 1 or set(saved) == {1}):
+        return False
+    every = list(plain_model(runner).parameters())
+    return len(own) == len(every) and all(map(operator.is_, own, every))
+
+
+def _regrouped(
+    groups: Sequence[dict[str, Any]], sizes: Sequence[int]
+) -> list[dict[str, Any]]:
+    """The same parameters in groups of these sizes, with their first one's settings."""
+    flat = iter([(number, group) for group in groups for number in group['params']])
+    parts = [list(itertools.islice(flat, size)) for size in sizes]
+    return [{**part[0][1], 'params': [n for n, _ in part]} for part in parts]
 
 
 def _learned(

@@ -60,6 +60,7 @@ def build_train_runner(cfg: Config) -> Runner:
             a number, a data loader's settings or the optimizer's type are wrong,
             another process trains in the work dir, or it cannot be written.
     """
+    check_numbers(cfg)
     hooks = cfg.setdefault('default_hooks', {})
     there = {hook.get('type') for hook in _hooks(cfg)}
     for name, hook in SAFEGUARDS.items():
@@ -67,7 +68,6 @@ def build_train_runner(cfg: Config) -> Runner:
             del hooks[name]
         elif there.isdisjoint({hook, hook.removeprefix('aerialkd.')}):
             hooks[name] = dict(type=hook)
-    check_numbers(cfg)
     _check_optimizer(cfg)
     lock = TrainingLock(cfg)
     lock.acquire()

@@ -14,7 +14,7 @@ from typing import Any
 
 from mmengine.evaluator import Evaluator
 
-from aerialkd.errors import ConfigError
+from aerialkd.errors import MetricConfigError
 from aerialkd.evaluation.coco_matching import MISSING
 
 _MEASURE = r'(?:m?AP|AR)(?:50|75)?(?:_[SML]|_11)?'
@@ -83,13 +83,13 @@ def known_rules(option: str) -> Iterator[None]:
     """Say how to state the rule where MMEngine cannot infer it.
 
     Raises:
-        ConfigError: in place of its ValueError.
+        MetricConfigError: in place of its ValueError and KeyError.
     """
     try:
         yield
-    except ValueError as error:
-        raise ConfigError(
-            f"{error} Set {option}='greater' or 'less': which values are better."
+    except (ValueError, KeyError) as error:
+        raise MetricConfigError(
+            f"{error.args[0]} Set {option}='greater' or 'less': which are better."
         ) from error
 
 

@@ -162,6 +162,11 @@ def merge_options(merging: Mapping[str, Any], writes: bool) -> MergeOptions:
             'scenes, or outfile_prefix to write their detections.'
         )
     if scenes is not None:
+        if not isinstance(scenes, Mapping):
+            raise ConfigError(
+                f'RotatedMetric.merging.scenes: got {scenes!r}, expected '
+                'dict(img_path=..., ann_path=...); correct it.'
+            )
         needed = {'img_path', 'ann_path'}
         others = {k: v for k, v in scenes.items() if k != 'classes'}
         _check_keys('merging.scenes', others, needed | {'version'}, needed)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aerialkd.loading.stand_ins import Array, DType, History
+from aerialkd.loading.stand_ins import Annealing, Array, DType, History
 
 VALUES = (str, int, float, complex, bool, type(None), bytes, bytearray)
 DEEPEST = 100
@@ -81,7 +81,10 @@ class _Settler:
         elif kind in (dict, OrderedDict, Counter):
             self._keys(value)
             for key, part in list(value.items()):
-                value[key] = self.settled(part)
+                if type(part) is Annealing:
+                    del value[key]
+                else:
+                    value[key] = self.settled(part)
             self._metadata(value)
         else:
             raise UnpicklingError(f'GLOBAL {_name(value)}')

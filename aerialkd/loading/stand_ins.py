@@ -22,12 +22,21 @@ from mmengine.logging import HistoryBuffer
 # As a pickle writes them: 'f8', 'u1', 'b1', ...
 KINDS = frozenset(np.dtype(code).str[1:] for code in '?bhilqBHILQefdFD')
 STATISTICS = frozenset(('min', 'max', 'mean', 'current'))
+ANNEALINGS = frozenset(('_annealing_cos', '_annealing_linear'))
 
 _lock = threading.RLock()
 
 
 class Method:
     """Stands for a statistic's method of ``HistoryBuffer``, which is not needed."""
+
+
+class OneCycle:
+    """Stands for ``OneCycleParamScheduler``, whose state names one of its functions."""
+
+
+class Annealing:
+    """Stands for that function: a state does without, the schedule has its own."""
 
 
 class DType:
@@ -97,8 +106,10 @@ def reconstruct(kind: type, shape: Any, code: Any) -> Array:
     return Array()
 
 
-def method(owner: type, name: str) -> Method:
-    """Stands for ``getattr``, with which a history names its statistics' methods."""
+def method(owner: type, name: str) -> Method | Annealing:
+    """Stands for ``getattr``, with which a state names methods of its class."""
+    if owner is OneCycle and name in ANNEALINGS:
+        return Annealing()
     if owner is not History or name not in STATISTICS:
         raise UnpicklingError(f'GLOBAL getattr(...,{name!r:.40})')
     return Method()
@@ -113,6 +124,7 @@ def no_bytes(*args: Any) -> bytes:
 
 ALLOWED: tuple[tuple[Any, str], ...] = (
     (History, 'mmengine.logging.history_buffer.HistoryBuffer'),
+    (OneCycle, 'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler'),
     (method, 'builtins.getattr'),
     (no_bytes, 'builtins.bytes'),
     (Array, 'numpy.ndarray'),

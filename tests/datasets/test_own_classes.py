@@ -247,7 +247,8 @@ def test_palette_of_another_length(dota: Path) -> None:
 def test_names_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / 'classes.txt'
     file.write_text('insulator\n\npower line\n')
-    assert class_list(str(file), 'classes') == ('insulator', 'power line')
+    for stated in (str(file), [str(file)]):  # as a tool's --classes gives it
+        assert class_list(stated, 'classes') == ('insulator', 'power line')
 
 
 def test_config_says_what_the_classes_are() -> None:

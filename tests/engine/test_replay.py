@@ -282,6 +282,49 @@ def test_state_that_does_not_fit(before, after, problem):
         settled(before, after)
 
 
+@pytest.mark.parametrize('groups', [(1, 4), (4, 1)])
+def test_groups_that_are_new_or_gone(groups):
+    """As with ``paramwise_cfg``: the moments stay with their parameters."""
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+
+    def made(number):
+        every = list(model.parameters())
+        parts = [every] if number == 1 else [[parameter] for parameter in every]
+        rates = [dict(params=p, lr=0.1 * (1 + i)) for i, p in enumerate(parts)]
+        return torch.optim.SGD(rates, momentum=0.9)
+
+    before, after = map(made, groups)
+    runner = runner_of(OptimWrapper(before), [])
+    train(runner, 1, LENGTH)
+    checkpoint = saved(runner, 1, LENGTH)
+    runner = runner_of(OptimWrapper(after), [])
+    runner.model = model
+    settle_optimizer(runner, checkpoint, [])
+    runner.optim_wrapper.load_state_dict(checkpoint['optimizer'])
+    rates = [group['lr'] for group in after.param_groups]
+    assert rates == [0.1 * (1 + i) for i in range(groups[1])]
+    for parameter in model.parameters():
+        kept = after.state[parameter]['momentum_buffer']
+        assert torch.equal(kept, before.state[parameter]['momentum_buffer'])
+    # In another order they may be others of the same shape.
+    after.param_groups.reverse()
+    if groups[1] > 1:
+        with pytest.raises(CheckpointError, match='got 1 groups of 4'):
+            settle_optimizer(
+                runner, saved(runner_of(OptimWrapper(made(1)), []), 1, 1), []
+            )
+
+
+def test_old_names_of_metrics_are_followed():
+    plateau = dict(type='ReduceOnPlateauLR', monitor='visdrone/AP@500', patience=0)
+    runner = runner_of(OptimWrapper(optimizer()), [plateau | dict(rule='greater')])
+    found = [Validation(n, 4 * n, {'visdrone/AP_at_500': 0.3 / n}) for n in (1, 2)]
+    checkpoint = saved(runner, 2, 2 * LENGTH)
+    settle_optimizer(runner, checkpoint, found)
+    (group,) = checkpoint['optimizer']['param_groups']
+    assert group['lr'] == pytest.approx(0.001)
+
+
 def test_momentum_of_sgd_begins_when_it_is_switched_on():
     resumed, _ = settled(optimizer(momentum=0), optimizer(momentum=0.9))
     for parameter in resumed.param_groups[0]['params']:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.registry import PARAM_SCHEDULERS
 
 from aerialkd.cli import one_line_errors
 from aerialkd.engine import load_weights, read_checkpoint
@@ -319,3 +320,33 @@ class TestDigest:
         torch.save(STATE, tmp_path / f'a.pth#sha256={"0" * 64}')
         with pytest.raises(CheckpointError, match=r'a\.pth: no such checkpoint'):
             load_weights(tmp_path / f'a.pth#sha256={"0" * 64}')
+
+
+@pytest.mark.parametrize(
+    'schedule',
+    [
+        dict(type='OneCycleLR', eta_max=0.1, total_steps=9),
+        dict(type='OneCycleLR', eta_max=0.1, total_steps=9, anneal_strategy='linear'),
+        dict(type='LinearLR', start_factor=0.1, end=5),
+        dict(type='CosineRestartLR', periods=[3, 3], restart_weights=[1, 1], eta_min=0),
+        dict(type='MultiStepLR', milestones=[3, 6]),
+        dict(type='PolyLR', power=0.9, end=9),
+        dict(type='ReduceOnPlateauLR', monitor='loss'),
+        dict(type='StepMomentum', step_size=3),
+    ],
+    ids=lambda schedule: schedule['type'],
+)
+def test_state_of_a_schedule_is_data(schedule, tmp_path):
+    def built():
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+        return PARAM_SCHEDULERS.build(schedule, default_args=dict(optimizer=optimizer))
+
+    before = built().state_dict()
+    weights = dict(w=torch.ones(1))
+    torch.save(dict(state_dict=weights, param_schedulers=[before]), tmp_path / 'a.pth')
+    (state,) = read_checkpoint(tmp_path / 'a.pth')['param_schedulers']
+    fresh = built()
+    fresh.load_state_dict(state)  # goes on with a function of its own
+    assert fresh.state_dict().keys() == before.keys()
+    fresh.optimizer.step()
+    fresh.step(*([dict(loss=1.0)] if hasattr(fresh, 'need_val_args') else []))
