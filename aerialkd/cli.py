@@ -161,7 +161,7 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg = read_config(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+        _override(cfg, args.cfg_options)
         settle_named_models(cfg)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
@@ -171,6 +171,16 @@ def load_config(args: argparse.Namespace) -> Config:
     check_writable(cfg.work_dir)
     join_processes_on_cpu(cfg)
     return cfg
+
+
+def _override(cfg: Config, options: dict[str, Any]) -> None:
+    for key, value in options.items():
+        try:
+            cfg.merge_from_dict({key: value})
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise ConfigError(
+                f'--cfg-options {key}={value}: does not fit the config: {error}'
+            ) from error
 
 
 def read_config(path: str | Path) -> Config:

@@ -197,6 +197,8 @@ HOOK = 'default_hooks.checkpoint.type=CheckpointHook default_hooks.checkpoint'
         ('train_cfg.max_epochs=abc', "train_cfg.max_epochs: got 'abc', expected a"),
         ('model.architecture.backbone.depth=19', 'ResNet takes other arguments: KeyEr'),
         ('model.architecture.bbox_head.num_classes=ten', 'takes other arguments: '),
+        ('model.architecture.bbox_head.num_classes.x=1', 'does not fit the config'),
+        ('train_dataloader.dataset.pipeline.99.x=1', 'does not fit the config'),
         ('train_cfg=1', 'train_cfg: got 1, expected a dict'),
         ('default_hooks.logger.interval=a', 'LoggerHook takes other arguments: '),
         (f'{HOOK}.intervall=1', "Did you mean 'interval'?"),
