@@ -41,7 +41,30 @@ if hasattr(os, 'register_at_fork'):
     os.register_at_fork(after_in_child=_forget)
 
 
-class FolderLock:
+class Lock:
+    """What can be held for the length of a block."""
+
+    def acquire(self) -> None:
+        """Take it."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Give it back."""
+        raise NotImplementedError
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+class FolderLock(Lock):
     """Keeps other processes from writing a folder, for as long as this one lives.
 
     The lock ends with the process, however that ends: the file that stays behind says
@@ -105,17 +128,6 @@ class FolderLock:
                 os.close(descriptor)
                 del _held[self._key]
         self._key = None
-
-    def __enter__(self) -> None:
-        self.acquire()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
 
     def _open(self) -> int:
         try:

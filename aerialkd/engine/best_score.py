@@ -1,22 +1,112 @@
-"""The best score so far, and of which metric it is."""
+"""The best checkpoint so far: its score, the metric that it is of, its file."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from aerialkd.evaluation.metric_names import current_name
+from aerialkd.errors import MetricConfigError
+from aerialkd.evaluation.metric_names import (
+    current_name,
+    is_missing,
+    known_rules,
+    rule_of,
+)
 
 # In the message hub, so in each checkpoint: rules by metric.
 _OF = 'best_score_of'
 _STEP = re.compile(r'_[a-z]+_\d+')
+
+
+class BestCheckpoints(CheckpointHook):
+    """The part of our checkpoint hook that keeps the best one; see there."""
+
+    _folder: Path | None  # None: not local
+
+    def _whole(self, name: str) -> AbstractContextManager[str]:
+        """The name under which a file is to be written that then gets its own."""
+        raise NotImplementedError
+
+    def _save_best_checkpoint(
+        self, runner: Runner, metrics: dict[str, float | None]
+    ) -> None:
+        """MMEngine's, but the previous best one goes when the new one is there."""
+        if not self.save_best:
+            return
+        if 'auto' in self.key_indicators and metrics:
+            self._init_rule(self.rules, [next(iter(metrics))])
+        unknown = [key for key in self.key_indicators if key not in metrics]
+        if unknown:
+            raise MetricConfigError(
+                f'save_best: got {", ".join(sorted(unknown))}, expected some of '
+                f'{", ".join(metrics)}; set default_hooks.checkpoint.save_best.'
+            )
+        forget_other_scores(self, runner)
+        metrics = {key: metrics[key] for key in self.key_indicators}
+        rules = zip(self.key_indicators, self.rules, strict=True)
+        for key in [key for key, rule in rules if is_missing(metrics[key], rule)]:
+            print_log(
+                f'{key} is {metrics[key]}: the validation data hold no objects to '
+                'measure it by, and no checkpoint is the best one. Give val_dataloader '
+                'annotated images, or set default_hooks.checkpoint.save_best=None.',
+                logger='current',
+                level=logging.WARNING,
+            )
+            metrics[key] = None  # MMEngine's word for no value
+        if self._folder is None:
+            super()._save_best_checkpoint(runner, metrics)
+            return
+        before = self._best_files()
+        self._set_best_files(dict.fromkeys(before))  # or MMEngine would remove it now
+        save = runner.save_checkpoint
+
+        def save_whole(out_dir: str, filename: str, **options: Any) -> None:
+            with self._whole(filename) as part:
+                save(out_dir, part, **options)
+
+        runner.save_checkpoint = save_whole
+        try:
+            super()._save_best_checkpoint(runner, metrics)
+        finally:
+            del runner.save_checkpoint  # the class's own comes back
+        after = self._best_files()
+        self._set_best_files({key: after[key] or before[key] for key in after})
+        for old, new in zip(before.values(), after.values(), strict=True):
+            if old and new and old != new and is_main_process():
+                # Of this folder: another training's may have been resumed.
+                (self._folder / Path(old).name).unlink(missing_ok=True)
+
+    def _init_rule(
+        self, rules: list[str | None], key_indicators: Sequence[str]
+    ) -> None:
+        """MMEngine's, which has no idea of AP and AR."""
+        if len(rules) == 1:
+            rules = rules * len(key_indicators)
+        if self.less_keys is self._default_less_keys:  # or the user has said it
+            pairs = zip(rules, key_indicators, strict=True)
+            rules = [rule or rule_of(key) for rule, key in pairs]
+        with known_rules('default_hooks.checkpoint.rule'):
+            super()._init_rule(rules, key_indicators)
+
+    def _best_files(self) -> dict[str, str | None]:
+        if len(self.key_indicators) == 1:
+            return {self.key_indicators[0]: self.best_ckpt_path}
+        return dict(self.best_ckpt_path_dict)
+
+    def _set_best_files(self, files: dict[str, str | None]) -> None:
+        if len(self.key_indicators) == 1:
+            (self.best_ckpt_path,) = files.values()
+        else:
+            self.best_ckpt_path_dict.update(files)
 
 
 def forget_other_scores(hook: CheckpointHook, runner: Runner) -> None:

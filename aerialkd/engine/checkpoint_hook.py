@@ -11,7 +11,7 @@ import inspect
 import logging
 import signal
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,7 +23,7 @@ from mmengine.logging import print_log
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.runner import Runner
 
-from aerialkd.engine.best_score import forget_other_scores
+from aerialkd.engine.best_score import BestCheckpoints
 from aerialkd.engine.distributed import highest_on_any_rank, plain_model
 from aerialkd.engine.inputs import teacher_digests
 from aerialkd.engine.last_checkpoint import (
@@ -40,18 +40,8 @@ from aerialkd.engine.resume_state import ResumeState
 from aerialkd.engine.resumed_settings import DIGESTS
 from aerialkd.engine.resuming import validation_is_due
 from aerialkd.engine.termination import Termination, exit_status
-from aerialkd.errors import (
-    CheckpointFileError,
-    ConfigError,
-    MetricConfigError,
-    NonFiniteError,
-)
-from aerialkd.evaluation.metric_names import (
-    current_name,
-    is_missing,
-    known_rules,
-    rule_of,
-)
+from aerialkd.errors import CheckpointFileError, ConfigError, NonFiniteError
+from aerialkd.evaluation.metric_names import current_name
 from aerialkd.files import sha256_of, whole_file, write_whole
 from aerialkd.registry import HOOKS
 
@@ -60,7 +50,7 @@ INTERRUPTED = 'interrupted.pth'
 
 @ROOT_HOOKS.register_module(name='CheckpointHook', force=True)
 @HOOKS.register_module()
-class CheckpointHook(hooks.CheckpointHook):
+class CheckpointHook(BestCheckpoints):
     """Save checkpoints so that at any moment one is whole; resume exactly.
 
     - A checkpoint is written under another name, flushed to the disk and renamed;
@@ -319,78 +309,6 @@ class CheckpointHook(hooks.CheckpointHook):
                 'go on with --resume.'
             )
             raise CheckpointFileError.of(message, error) from error
-
-    def _save_best_checkpoint(
-        self, runner: Runner, metrics: dict[str, float | None]
-    ) -> None:
-        """MMEngine's, but the previous best one goes when the new one is there."""
-        if not self.save_best:
-            return
-        if 'auto' in self.key_indicators and metrics:
-            self._init_rule(self.rules, [next(iter(metrics))])
-        unknown = [key for key in self.key_indicators if key not in metrics]
-        if unknown:
-            raise MetricConfigError(
-                f'save_best: got {", ".join(sorted(unknown))}, expected some of '
-                f'{", ".join(metrics)}; set default_hooks.checkpoint.save_best.'
-            )
-        forget_other_scores(self, runner)
-        metrics = {key: metrics[key] for key in self.key_indicators}
-        rules = zip(self.key_indicators, self.rules, strict=True)
-        for key in [key for key, rule in rules if is_missing(metrics[key], rule)]:
-            print_log(
-                f'{key} is {metrics[key]}: the validation data hold no objects to '
-                'measure it by, and no checkpoint is the best one. Give val_dataloader '
-                'annotated images, or set default_hooks.checkpoint.save_best=None.',
-                logger='current',
-                level=logging.WARNING,
-            )
-            metrics[key] = None  # MMEngine's word for no value
-        if self._folder is None:
-            super()._save_best_checkpoint(runner, metrics)
-            return
-        before = self._best_files()
-        self._set_best_files(dict.fromkeys(before))  # or MMEngine would remove it now
-        save = runner.save_checkpoint
-
-        def save_whole(out_dir: str, filename: str, **options: Any) -> None:
-            with self._whole(filename) as part:
-                save(out_dir, part, **options)
-
-        runner.save_checkpoint = save_whole
-        try:
-            super()._save_best_checkpoint(runner, metrics)
-        finally:
-            del runner.save_checkpoint  # the class's own comes back
-        after = self._best_files()
-        self._set_best_files({key: after[key] or before[key] for key in after})
-        for old, new in zip(before.values(), after.values(), strict=True):
-            if old and new and old != new and is_main_process():
-                # Of this folder: another training's may have been resumed.
-                (self._folder / Path(old).name).unlink(missing_ok=True)
-
-    def _init_rule(
-        self, rules: list[str | None], key_indicators: Sequence[str]
-    ) -> None:
-        """MMEngine's, which has no idea of AP and AR."""
-        if len(rules) == 1:
-            rules = rules * len(key_indicators)
-        if self.less_keys is self._default_less_keys:  # or the user has said it
-            pairs = zip(rules, key_indicators, strict=True)
-            rules = [rule or rule_of(key) for rule, key in pairs]
-        with known_rules('default_hooks.checkpoint.rule'):
-            super()._init_rule(rules, key_indicators)
-
-    def _best_files(self) -> dict[str, str | None]:
-        if len(self.key_indicators) == 1:
-            return {self.key_indicators[0]: self.best_ckpt_path}
-        return dict(self.best_ckpt_path_dict)
-
-    def _set_best_files(self, files: dict[str, str | None]) -> None:
-        if len(self.key_indicators) == 1:
-            (self.best_ckpt_path,) = files.values()
-        else:
-            self.best_ckpt_path_dict.update(files)
 
 
 def _check_arguments(hook: hooks.CheckpointHook) -> None:

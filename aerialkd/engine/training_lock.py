@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from types import TracebackType
 
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
@@ -12,10 +11,10 @@ from mmengine.runner import Runner
 from aerialkd.engine.last_checkpoint import local_checkpoint_folder
 from aerialkd.engine.processes import join_processes
 from aerialkd.errors import ConfigError
-from aerialkd.locks import FolderLock
+from aerialkd.locks import FolderLock, Lock
 
 
-class TrainingLock:
+class TrainingLock(Lock):
     """Keeps other trainings out of a work dir, and out of where checkpoints go.
 
     Of several processes the main one holds it; all have to ask, and learn the same.
@@ -66,14 +65,3 @@ class TrainingLock:
 
         vars(runner)['train'] = train_locked
         weakref.finalize(runner, self.release)  # one that never trains
-
-    def __enter__(self) -> None:
-        self.acquire()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()

@@ -135,7 +135,7 @@ def test_weights_of_losses_make_no_other_training():
 @pytest.mark.parametrize('key', ['teacher', 'architecture'])
 def test_a_config_named_by_its_whole_path_is_the_same(key):
     """As a config is read now; before, a dump kept what the user had written."""
-    stored, given = ({'model': {key: name}} for name in ('a/b.py', '/home/me/a/b.py'))
+    stored, given = ({'model': {key: name}} for name in ('a/b.py', '/elsewhere/a/b.py'))
     assert differences(stored, given) == []
-    other = {'model': {key: '/home/me/aa/b.py'}}
+    other = {'model': {key: '/elsewhere/aa/b.py'}}
     assert len(differences(stored, other)) == len(differences(given, other)) == 1
